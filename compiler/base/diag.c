@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cnncc.h"
+#include <stdlib.h>
+
+const char *diag_file, *diag_pass = "start";
+int diag_errors;
+
+static void message(const char *kind, const char *fmt, va_list ap) {
+    fflush(stdout);
+    fprintf(stderr, "%s: %s", diag_file ? diag_file : "cnncc", kind);
+    vfprintf(stderr, fmt, ap);
+    fputc('\n', stderr);
+}
+
+void error(const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    message("", fmt, ap);
+    va_end(ap);
+    diag_errors++;
+}
+
+void warning(const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    message("warning: ", fmt, ap);
+    va_end(ap);
+}
+
+void fatal(const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    message("", fmt, ap);
+    va_end(ap);
+    exit(1);
+}
+
+void die(const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    message("a fault of cnncc, please report it: ", fmt, ap);
+    va_end(ap);
+    fprintf(stderr, "in pass: %s\n", diag_pass);
+    exit(70);
+}

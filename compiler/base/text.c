@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cnncc.h"
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void reserve(Text *t, size_t more) {
+    if (t->n + more + 1 <= t->cap) return;
+    size_t cap = (t->n + more + 1) * 2;
+    t->s = realloc(t->s, cap);
+    if (!t->s) fatal("out of memory: %zu bytes of text", cap);
+    t->cap = cap;
+}
+
+void put_n(Text *t, const char *s, size_t n) {
+    reserve(t, n);
+    memcpy(t->s + t->n, s, n);
+    t->n += n;
+    t->s[t->n] = 0;
+}
+
+void put(Text *t, const char *fmt, ...) {
+    va_list ap, ap2;
+    va_start(ap, fmt);
+    va_copy(ap2, ap);
+    reserve(t, 128);
+    int n = vsnprintf(t->s + t->n, t->cap - t->n, fmt, ap);
+    va_end(ap);
+    if (n < 0) die("a format failed");
+    if ((size_t)n >= t->cap - t->n) {
+        reserve(t, (size_t)n);
+        vsnprintf(t->s + t->n, t->cap - t->n, fmt, ap2);
+    }
+    va_end(ap2);
+    t->n += (size_t)n;
+}
+
+// The shortest decimal that reads back as the same value.
+void put_float(Text *t, double v, bool is_float) {
+    const char *f = is_float ? "f" : "";
+    if (isnan(v)) { put(t, "(0.0%s/0.0%s)", f, f); return; }
+    if (isinf(v)) { put(t, v < 0 ? "(-1.0%s/0.0%s)" : "(1.0%s/0.0%s)", f, f); return; }
+    char s[40];
+    for (int digits = is_float ? 6 : 15; digits < 18; digits++) {
+        snprintf(s, sizeof s, "%.*g", digits, v);
+        if (is_float ? strtof(s, NULL) == (float)v : strtod(s, NULL) == v) break;
+    }
+    put(t, "%s%s%s", s, strpbrk(s, ".e") ? "" : ".0", f);
+}
+
+bool write_file(const char *path, const char *s, size_t n) {
+    char *tmp = arena_printf("%s.%ld.tmp", path, (long)getpid());
+    FILE *f = fopen(tmp, "wb");
+    bool ok = f && fwrite(s, 1, n, f) == n;
+    if (f && fclose(f)) ok = false;
+    if (ok && rename(tmp, path)) ok = false;
+    if (!ok) {
+        error("cannot write %s: %s", path, strerror(errno));
+        if (f) remove(tmp);
+    }
+    return ok;
+}
