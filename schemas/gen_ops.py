@@ -2,15 +2,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes ops.def: every version of every operator that the onnx package publishes.
 
-Usage: gen_ops.py [-o ops.def]      (needs the onnx package; the version used is in the output)
+Usage: gen_ops.py [-o ops.def] [--check]
+
+Needs the onnx package; the version used is in the output. With --check nothing is written: exit 1 if
+the file is not what would be, 77 (skipped) if the onnx package is missing or of another version.
 
 The output depends on nothing but the onnx package: the same package gives the same bytes.
 """
 import argparse
+import sys
 
-import numpy as np
-import onnx
-from onnx import AttributeProto, defs
+try:
+    import numpy as np
+    import onnx
+    from onnx import AttributeProto, defs
+except ImportError as e:
+    print(f"skipped: {e}")
+    sys.exit(77)
 
 HEAD = """\
 // SPDX-License-Identifier: Apache-2.0
@@ -175,22 +183,39 @@ class Writer:
             self.attribute(a)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("-o", default="ops.def", help="file to write")
-    args = parser.parse_args()
+def generate():
+    """The text of the file."""
     w = Writer()
     for s in sorted(defs.get_all_schemas_with_history(), key=lambda s: (s.domain, s.name, s.since_version)):
         w.op(s)
-    with open(args.o, "w", newline="\n") as f:
-        f.write(HEAD.format(version=onnx.__version__))
-        for kind, params in KINDS.items():
-            f.write(f"#ifndef {kind}\n#define {kind}({params})\n#endif\n")
-        f.write("\n")
-        for types, name in w.sets.items():
-            f.write(f"OPS_TYPES({name}, {c_string(' '.join(types))})\n")
-        f.write("\n".join(w.rows) + "\n\n")
-        f.write("".join(f"#undef {kind}\n" for kind in KINDS))
+    out = [HEAD.format(version=onnx.__version__)]
+    for kind, params in KINDS.items():
+        out.append(f"#ifndef {kind}\n#define {kind}({params})\n#endif\n")
+    out.append("\n")
+    for types, name in w.sets.items():
+        out.append(f"OPS_TYPES({name}, {c_string(' '.join(types))})\n")
+    out.append("\n".join(w.rows) + "\n\n")
+    out.extend(f"#undef {kind}\n" for kind in KINDS)
+    return "".join(out)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("-o", default="ops.def", help="file to write")
+    parser.add_argument("--check", action="store_true", help="compare with the file instead")
+    args = parser.parse_args()
+    text = generate()
+    if not args.check:
+        with open(args.o, "w", newline="\n") as f:
+            f.write(text)
+        return
+    with open(args.o, newline="") as f:
+        old = f.read()
+    if f"from onnx {onnx.__version__}:" not in old:
+        print(f"skipped: {args.o} was made with another version than onnx {onnx.__version__}")
+        sys.exit(77)
+    if old != text:
+        sys.exit(f"{args.o} is not what gen_ops.py writes")
 
 
 if __name__ == "__main__":

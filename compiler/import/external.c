@@ -125,6 +125,10 @@ static int open_by_parts(int folder, const char *path) {
         part[n] = '\0';
         int next = openat(at, part, last ? FILE_FLAGS : FOLDER_FLAGS | O_NOFOLLOW);
         int error = errno;
+        struct stat st;
+        if (next < 0 && fstatat(at, part, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode)) {
+            error = ELOOP; // where a folder was wanted, a link is ENOTDIR
+        }
         if (at != folder) {
             close(at);
         }
