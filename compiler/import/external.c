@@ -220,8 +220,8 @@ static int find_file(ExternalFiles *f, const char *location, const MappedFile **
     return WIRE_OK;
 }
 
-int external_range(ExternalFiles *files, const char *location, uint64_t offset, uint64_t length,
-                   const uint8_t **data, size_t *len, char *err, size_t errlen) {
+int external_range(ExternalFiles *files, const char *location, uint64_t offset, uint64_t length, const uint8_t **data,
+                   size_t *len, char *err, size_t errlen) {
     char path[PATH_MAX];
     const char *fault = clean_location(location, path);
     if (fault != NULL) {
@@ -265,9 +265,7 @@ static bool parse_decimal(const char *text, uint64_t *value) {
     return n > 0 && text[n] == '\0';
 }
 
-static bool is_sha1(const char *text) {
-    return strlen(text) == 40 && strspn(text, "0123456789abcdefABCDEF") == 40;
-}
+static bool is_sha1(const char *text) { return strlen(text) == 40 && strspn(text, "0123456789abcdefABCDEF") == 40; }
 
 int external_data(ExternalFiles *files, size_t n_entries, Onnx__StringStringEntryProto *const *entries,
                   const uint8_t **data, size_t *len, char *err, size_t errlen) {

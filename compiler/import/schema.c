@@ -79,7 +79,7 @@ static const SchemaAttr attr_rows[] = {
     {.ints = int_rows, .floats = float_rows, .strings = string_rows}};
 
 static const OpSchema op_rows[] = {
-#define OPS_OP(dom, op, ver, flag, min_in, max_in, min_out, max_out, in, n_in, out, n_out, tc, n_tc, at, n_at)        \
+#define OPS_OP(dom, op, ver, flag, min_in, max_in, min_out, max_out, in, n_in, out, n_out, tc, n_tc, at, n_at)         \
     {.domain = dom,                                                                                                    \
      .name = op,                                                                                                       \
      .since = ver,                                                                                                     \
@@ -132,9 +132,7 @@ const OpSchema *schema_find(const char *domain, const char *op, int64_t version)
     return strcmp(row->domain, domain) == 0 && strcmp(row->name, op) == 0 ? row : NULL;
 }
 
-const OpSchema *schema_at(size_t i) {
-    return i < N_OPS ? &op_rows[i] : NULL;
-}
+const OpSchema *schema_at(size_t i) { return i < N_OPS ? &op_rows[i] : NULL; }
 
 int schema_newest(const char *domain) {
     domain = domain_of(domain);
@@ -154,13 +152,9 @@ static const SchemaParam *param_at(const SchemaParam *params, size_t n, size_t i
     return n > 0 && params[n - 1].option == SCHEMA_VARIADIC ? &params[n - 1] : NULL;
 }
 
-const SchemaParam *schema_input(const OpSchema *op, size_t i) {
-    return param_at(op->inputs, op->n_inputs, i);
-}
+const SchemaParam *schema_input(const OpSchema *op, size_t i) { return param_at(op->inputs, op->n_inputs, i); }
 
-const SchemaParam *schema_output(const OpSchema *op, size_t i) {
-    return param_at(op->outputs, op->n_outputs, i);
-}
+const SchemaParam *schema_output(const OpSchema *op, size_t i) { return param_at(op->outputs, op->n_outputs, i); }
 
 const SchemaConstraint *schema_constraint(const OpSchema *op, const char *name) {
     for (size_t i = 0; i < op->n_constraints; i++) {
@@ -258,9 +252,9 @@ bool schema_default_strings(const OpSchema *op, const char *name, const char *co
 }
 
 const char *schema_attr_type_name(SchemaAttrType type) {
-    static const char *const names[] = {"?",     "FLOAT",  "INT",     "STRING",  "TENSOR", "GRAPH",
-                                        "FLOATS", "INTS",   "STRINGS", "TENSORS", "GRAPHS", "SPARSE_TENSOR",
-                                        "SPARSE_TENSORS", "TYPE_PROTO", "TYPE_PROTOS"};
+    static const char *const names[] = {
+        "?",       "FLOAT",   "INT",    "STRING",        "TENSOR",         "GRAPH",      "FLOATS",     "INTS",
+        "STRINGS", "TENSORS", "GRAPHS", "SPARSE_TENSOR", "SPARSE_TENSORS", "TYPE_PROTO", "TYPE_PROTOS"};
     size_t i = (size_t)type;
     return i < sizeof names / sizeof names[0] ? names[i] : "?";
 }

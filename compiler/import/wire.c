@@ -14,7 +14,7 @@
 #define LENGTH_BYTES 5 // of a sub-message in the copy: a varint padded to a fixed width, patched later
 #define REFERENCE_BYTES 16
 #define RUN_BYTES ((size_t)1 << 30) // of packed numbers, before another run is begun
-#define RAW_DATA 9 // TensorProto.raw_data
+#define RAW_DATA 9                  // TensorProto.raw_data
 #define MB ((size_t)1 << 20)
 
 typedef ProtobufCMessageDescriptor MessageType;
@@ -45,9 +45,7 @@ typedef struct {
     size_t errlen;
 } Scan;
 
-size_t wire_memory_limit(size_t n) {
-    return n > (SIZE_MAX - 64 * MB) / 4 ? SIZE_MAX : 4 * n + 64 * MB;
-}
+size_t wire_memory_limit(size_t n) { return n > (SIZE_MAX - 64 * MB) / 4 ? SIZE_MAX : 4 * n + 64 * MB; }
 
 WireBudget wire_budget(size_t n) {
     size_t limit = wire_memory_limit(n);
@@ -61,8 +59,8 @@ __attribute__((format(printf, 3, 4))) static bool fail(Scan *s, int status, cons
         return false;
     }
     const char *name = s->frames[s->depth - 1].type->name + strlen("onnx.");
-    int n = snprintf(s->err, s->errlen, "byte %zu: %s%s%s: ", s->field_at, name,
-                     s->field != NULL ? "." : "", s->field != NULL ? s->field->name : "");
+    int n = snprintf(s->err, s->errlen, "byte %zu: %s%s%s: ", s->field_at, name, s->field != NULL ? "." : "",
+                     s->field != NULL ? s->field->name : "");
     if (n >= 0 && (size_t)n < s->errlen) {
         va_list args;
         va_start(args, format);
@@ -95,9 +93,7 @@ static bool put_varint(Scan *s, uint64_t v) {
     return put(s, b, n);
 }
 
-static bool put_tag(Scan *s, unsigned wire_type) {
-    return put_varint(s, (uint64_t)s->field->id << 3 | wire_type);
-}
+static bool put_tag(Scan *s, unsigned wire_type) { return put_varint(s, (uint64_t)s->field->id << 3 | wire_type); }
 
 // A field with a payload of n bytes from the file.
 static bool put_bytes(Scan *s, size_t from, size_t n) {
@@ -139,7 +135,7 @@ static bool read_varint(Scan *s, size_t end, uint64_t *value) {
 
 // Reads a length and checks that as many bytes follow.
 static bool read_length(Scan *s, size_t end, size_t *length) {
-    uint64_t v;
+    uint64_t v = 0;
     if (!read_varint(s, end, &v)) {
         return false;
     }
@@ -161,7 +157,7 @@ static bool skip_fixed(Scan *s, size_t end, size_t n) {
 
 // Skips a number of the given wire type.
 static bool skip_number(Scan *s, size_t end, unsigned wire_type) {
-    uint64_t v;
+    uint64_t v = 0;
     return wire_type == VARINT ? read_varint(s, end, &v) : skip_fixed(s, end, wire_type == FIXED32 ? 4 : 8);
 }
 
@@ -170,7 +166,7 @@ static bool read_unknown(Scan *s, size_t end, unsigned wire_type) {
     if (wire_type != LENGTH) {
         return skip_number(s, end, wire_type);
     }
-    size_t n;
+    size_t n = 0;
     return read_length(s, end, &n) && skip_fixed(s, end, n);
 }
 
@@ -195,7 +191,7 @@ static unsigned wire_type_of(ProtobufCType type) {
 
 // Repeated numbers that are packed already.
 static bool read_packed(Scan *s, size_t end, unsigned wire_type) {
-    size_t n;
+    size_t n = 0;
     if (!read_length(s, end, &n)) {
         return false;
     }
@@ -250,7 +246,7 @@ static bool enter(Scan *s, size_t end) {
         }
         f->seen |= bit;
     }
-    size_t n;
+    size_t n = 0;
     if (!read_length(s, end, &n)) {
         return false;
     }
@@ -285,7 +281,7 @@ static bool leave(Scan *s) {
 }
 
 static bool read_bytes(Scan *s, size_t end) {
-    size_t n;
+    size_t n = 0;
     if (!read_length(s, end, &n)) {
         return false;
     }
@@ -303,7 +299,7 @@ static bool read_bytes(Scan *s, size_t end) {
 static bool read_field(Scan *s) {
     const Frame *f = &s->frames[s->depth - 1];
     size_t end = f->end;
-    uint64_t tag;
+    uint64_t tag = 0;
     s->field = NULL;
     s->field_at = s->pos;
     if (!read_varint(s, end, &tag)) {

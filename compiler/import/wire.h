@@ -109,7 +109,7 @@ int external_data(ExternalFiles *files, size_t n_entries, Onnx__StringStringEntr
 
 // The same by value: opens `location` below the folder and returns `length` bytes from `offset`;
 // length UINT64_MAX means the rest of the file.
-int external_range(ExternalFiles *files, const char *location, uint64_t offset, uint64_t length,
-                   const uint8_t **data, size_t *len, char *err, size_t errlen);
+int external_range(ExternalFiles *files, const char *location, uint64_t offset, uint64_t length, const uint8_t **data,
+                   size_t *len, char *err, size_t errlen);
 
 #endif

@@ -6,7 +6,7 @@
 // be able to unpack, unless the memory limit ends it.
 //
 //   mutate MODEL.onnx [COUNT [SEED]]
-#include "wire.h"
+#include "import/wire.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -8,16 +8,16 @@
 //
 // MESSAGE is the name of a message in onnx.proto that needs no other name to be found: ModelProto,
 // TensorProto, SequenceProto, … Exit 1 and a message if the input is refused.
-#include "wire.h"
+#include "import/wire.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const ProtobufCMessageDescriptor *const types[] = {
-    &onnx__model_proto__descriptor,     &onnx__tensor_proto__descriptor, &onnx__sparse_tensor_proto__descriptor,
-    &onnx__sequence_proto__descriptor,  &onnx__map_proto__descriptor,    &onnx__optional_proto__descriptor,
-    &onnx__attribute_proto__descriptor, &onnx__type_proto__descriptor,   &onnx__graph_proto__descriptor,
+    &onnx__model_proto__descriptor,     &onnx__tensor_proto__descriptor,  &onnx__sparse_tensor_proto__descriptor,
+    &onnx__sequence_proto__descriptor,  &onnx__map_proto__descriptor,     &onnx__optional_proto__descriptor,
+    &onnx__attribute_proto__descriptor, &onnx__type_proto__descriptor,    &onnx__graph_proto__descriptor,
     &onnx__node_proto__descriptor,      &onnx__function_proto__descriptor};
 
 static uint8_t *read_all(FILE *f, size_t *n) {
@@ -126,9 +126,9 @@ static void describe_enum(const ProtobufCEnumDescriptor *e) {
 }
 
 static void describe_message(const ProtobufCMessageDescriptor *m) {
-    static const char *const names[] = {"int32",   "sint32",   "sfixed32", "int64", "sint64", "sfixed64",
-                                        "uint32",  "fixed32",  "uint64",   "fixed64", "float", "double",
-                                        "bool",    "enum",     "string",   "bytes", "message"};
+    static const char *const names[] = {"int32",  "sint32",  "sfixed32", "int64",   "sint64", "sfixed64",
+                                        "uint32", "fixed32", "uint64",   "fixed64", "float",  "double",
+                                        "bool",   "enum",    "string",   "bytes",   "message"};
     printf("message %s\n", m->name);
     for (unsigned i = 0; i < m->n_fields; i++) {
         const ProtobufCFieldDescriptor *f = &m->fields[i];

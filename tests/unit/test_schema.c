@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "schema.h"
+#include "import/schema.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
