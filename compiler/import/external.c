@@ -2,7 +2,9 @@
 //
 // External tensor data, opened inside the model's folder only. Models have named files by "..", by
 // symbolic links, by symbolic links on the way and by hard links; none of these gets anywhere here.
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE // openat2's numbers, O_PATH
+#endif
 #include "wire.h"
 
 #include <errno.h>
