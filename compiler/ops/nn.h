@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the families of neural networks share: sliding windows, normalization, quantization.
+#ifndef CNNCC_NN_H
+#define CNNCC_NN_H
+#include "ops/op.h"
+
+// The geometry of a sliding window over the n spatial axes of [N, C, d1..dn].
+typedef struct {
+    int n;
+    bool ceil_mode;
+    Ex k[MAX_RANK], stride[MAX_RANK], dil[MAX_RANK];
+    Ex lo[MAX_RANK], hi[MAX_RANK]; // padding
+    Ex out[MAX_RANK];
+} Spatial;
+
+// Reads strides, dilations, pads, auto_pad and ceil_mode; s->n and s->k must be set. x: the padded input.
+void spatial_read(Op *o, const Val *x, Spatial *s);
+void spatial_kernel(Op *o, const Val *x, const Val *w, Spatial *s); // s->k from w, or the attribute kernel_shape
+Ex extent_of(Ex k, Ex dil);                                         // (k-1)*dil + 1
+Val *pad_or_crop(Op *o, Val *x, int axis, Ex lo, Ex hi, Val *value); // negative constants crop
+Val *windows(Op *o, Val *x, const Spatial *s, Val *value);           // [N, C, o1..on, k1..kn]
+DType acc_type(DType dt);                                            // what sums of products of dt are kept in
+Val *conv_of(Op *o, Val *x, Val *w, const Spatial *s, int64_t group); // without bias, in acc_type
+Val *along_axis(Op *o, Val *v, int axis, int rank);                  // [n] -> [1.., n, 1..] with n at axis
+Val *unsqueeze_n(Op *o, Val *x, int axis, int n);                    // n new axes of extent 1
+Val *ex_scalar(Op *o, DType dt, Ex e);                               // rank 0
+
+Val *gather_plain(Op *o, Val *x, Val *index, int axis); // take_along for indices known to be in range
+Val *activation(Op *o, const char *name, Val *x, double alpha, double beta); // by ONNX's or com.microsoft's name
+
+// norm.c: (x - mean) / sqrt(var + eps) over the axes from `axis` on, in x's type.
+Val *normalize_over(Op *o, Val *x, int naxes, const int *axes, double eps, Val **mean, Val **inv_std);
+Val *rms_over(Op *o, Val *x, int naxes, const int *axes, double eps, Val **inv_rms);
+
+// quant.c: scales and zero points are scalars, [n] along axis, or blocks of `block` elements.
+Val *quant_param(Op *o, Val *p, const Val *x, int64_t axis, int64_t block);
+Val *quantize(Op *o, Val *x, Val *scale, Val *zero, DType dt, bool saturate); // round(x / scale) + zero, saturated
+Val *dequantize(Op *o, Val *x, Val *scale, Val *zero);                       // (x - zero) * scale in f32
+Val *offset_int(Op *o, Val *x, Val *zero);                                   // x - zero in i32; zero may be NULL
+
+Val *matmul_any(Op *o, Val *a, Val *b); // matmul with the 1-D cases
+#endif
