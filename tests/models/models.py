@@ -321,6 +321,7 @@ def main():
     results = {}
     with concurrent.futures.ThreadPoolExecutor(opt.jobs) as pool:
         for model, (word, text) in zip(models, pool.map(lambda m: test(opt, m), models), strict=True):
+            text = " ".join(text.split())
             results[model["name"]] = (word, text)
             print(f"{word:8} {model['name']:40} {text}", flush=True)
     if opt.update:
