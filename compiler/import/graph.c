@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+// Graphs: names and where they are known, inputs, initializers, nodes in order, outputs; and
+// sub-graphs, which become regions that capture what they read from outside.
+#include "import/import.h"
+
+#include <string.h>
+
+// ---- names ---------------------------------------------------------------------------------------------
+
+// An outer value inside a region: constants are repeated, others become parameters.
+static Val *capture(Scope *s, Val *v) {
+    Val *p = map_get(&s->param, v);
+    if (p) return p;
+    if (v->kind == K_TENSOR && v->node->op == P_const) {
+        p = b_const(s->g, v->node->data, v->rank, v->shape);
+    } else if (v->kind == K_TENSOR && v->elems) {
+        p = b_dims(s->g, v->dt, v->rank, v->shape, v->elems);
+    } else {
+        p = b_param(s->g, v);
+        PUSH(s->cap, s->ncap, s->cap_cap, v);
+    }
+    if (!p->name) p->name = v->name;
+    map_put(&s->param, v, p);
+    return p;
+}
+
+Val *scope_find(Scope *s, const char *name) {
+    const char *key = intern(name);
+    Scope *chain[IMPORT_DEPTH + 1];
+    int n = 0;
+    Val *v = NULL;
+    for (; s && !v && n <= IMPORT_DEPTH; s = s->up) {
+        v = map_get(&s->names, key);
+        if (!v) chain[n++] = s;
+    }
+    if (!v || v == &poison || v == &absent) return v;
+    while (n > 0) {
+        s = chain[--n];
+        v = capture(s, v);
+        map_put(&s->names, key, v);
+    }
+    return v;
+}
+
+void scope_define(Importer *im, Scope *s, const char *name, Val *v, const char *what) {
+    (void)im;
+    const char *key = intern(name);
+    if (map_get(&s->names, key)) {
+        error("%s%s '%s' is defined twice", s->where, what, name);
+        return;
+    }
+    map_put(&s->names, key, v);
+}
+
+// ---- names that are read ---------------------------------------------------------------------------------
+
+typedef struct {
+    const Onnx__GraphProto **v;
+    int n, cap;
+} GraphStack;
+
+static void mark(Importer *im, const char *name) {
+    if (name && *name) map_put(&im->used, intern(name), im);
+}
+
+static void mark_nodes(Importer *im, size_t n, Onnx__NodeProto *const *node, GraphStack *todo) {
+    for (size_t i = 0; i < n; i++) {
+        for (size_t k = 0; k < node[i]->n_input; k++) mark(im, node[i]->input[k]);
+        for (size_t k = 0; k < node[i]->n_attribute; k++) {
+            const Onnx__AttributeProto *a = node[i]->attribute[k];
+            if (a->g) PUSH(todo->v, todo->n, todo->cap, a->g);
+            for (size_t j = 0; j < a->n_graphs; j++) PUSH(todo->v, todo->n, todo->cap, a->graphs[j]);
+        }
+    }
+}
+
+void used_names(Importer *im) {
+    GraphStack todo = {0};
+    PUSH(todo.v, todo.n, todo.cap, im->model->graph);
+    for (size_t i = 0; i < im->model->n_functions; i++) {
+        const Onnx__FunctionProto *f = im->model->functions[i];
+        mark_nodes(im, f->n_node, f->node, &todo);
+        for (size_t k = 0; k < f->n_output; k++) mark(im, f->output[k]);
+    }
+    while (todo.n > 0) {
+        const Onnx__GraphProto *p = todo.v[--todo.n];
+        mark_nodes(im, p->n_node, p->node, &todo);
+        for (size_t k = 0; k < p->n_output; k++) mark(im, p->output[k]->name);
+    }
+    for (int i = 0; i < im->opt->noutputs; i++) mark(im, im->opt->outputs[i]);
+}
+
+// ---- graphs ------------------------------------------------------------------------------------------------
+
+static void define_constant(Importer *im, Scope *s, const char *name, Constant *c, const char *err) {
+    Val *v = &poison;
+    if (!name || !*name) {
+        error("%san initializer has no name", s->where);
+        return;
+    }
+    if (c) {
+        v = tensor_val(s->g, c);
+        if (!v->name) v->name = intern(name);
+    } else {
+        error("%sinitializer '%s': %s", s->where, name, err);
+    }
+    if (diag_errors >= IMPORT_ERRORS) fatal("too many errors");
+    scope_define(im, s, name, v, "initializer");
+}
+
+static void import_initializers(Importer *im, Scope *s, const Onnx__GraphProto *p) {
+    Constant c;
+    char err[300] = "";
+    for (size_t i = 0; i < p->n_initializer; i++) {
+        bool ok = tensor_read(im, p->initializer[i], &c, err, sizeof err);
+        define_constant(im, s, p->initializer[i]->name, ok ? &c : NULL, err);
+    }
+    for (size_t i = 0; i < p->n_sparse_initializer; i++) {
+        const Onnx__SparseTensorProto *t = p->sparse_initializer[i];
+        bool ok = sparse_read(im, t, &c, err, sizeof err);
+        define_constant(im, s, t->values ? t->values->name : NULL, ok ? &c : NULL, err);
+    }
+}
+
+void import_nodes(Importer *im, Scope *s, size_t n, Onnx__NodeProto *const *node) {
+    if (n > INT32_MAX) fatal("too many nodes");
+    for (size_t i = 0; i < n; i++) import_node(im, s, node[i], (int)i);
+}
+
+static void import_output(Scope *s, const char *name, const char *option) {
+    Val *v = scope_find(s, name);
+    if (!v)
+        error("%soutput '%s' is not defined%s", s->where, name, option);
+    else if (v != &poison)
+        graph_output(s->g, v, intern(name));
+}
+
+void import_graph(Importer *im, Graph *g, const Onnx__GraphProto *p) {
+    Scope s = {.g = g, .where = "", .node = p->node, .nnode = p->n_node};
+    import_initializers(im, &s, p);
+    for (size_t i = 0; i < p->n_input; i++) {
+        const char *name = p->input[i]->name;
+        if (!name || !*name)
+            error("input %zu has no name", i);
+        else if (!map_get(&s.names, intern(name))) // else: an initializer, its default
+            scope_define(im, &s, name, import_input(im, g, p->input[i]), "input");
+    }
+    import_nodes(im, &s, p->n_node, p->node);
+    if (p->n_output == 0 && im->opt->noutputs == 0) error("the graph has no outputs");
+    for (size_t i = 0; i < p->n_output; i++) import_output(&s, p->output[i]->name ? p->output[i]->name : "", "");
+    for (int i = 0; i < im->opt->noutputs; i++) import_output(&s, im->opt->outputs[i], " (--output)");
+}
+
+// ---- sub-graphs -----------------------------------------------------------------------------------------------
+
+// The parameter in the rank that the body declares: some exporters give a Loop's counter one dimension.
+static Val *declared_rank(Graph *g, Val *v, const Onnx__ValueInfoProto *p) {
+    const Onnx__TypeProto *t = p->type;
+    if (!t || t->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE || !t->tensor_type->shape) return v;
+    const Onnx__TensorShapeProto *s = t->tensor_type->shape;
+    if (v->kind != K_TENSOR || v->rank != 0 || s->n_dim != 1) return v;
+    Ex one = e_int(1);
+    return b_reshape(g, v, 1, &one);
+}
+
+Graph *attr_graph(Op *o, const char *name, int nparam, Val *const *param_like, int *ncap, Val ***cap) {
+    NodeContext *c = o->importer;
+    Importer *im = c->im;
+    const Attr *a = attr_find(o->attr, o->nattr, intern(name));
+    if (!a || a->type != SCHEMA_ATTR_GRAPH) op_fail(o, "attribute %s is missing", name);
+    if (a->scope->g != o->g) op_fail(o, "attribute %s refers to a graph of another region", name);
+    const Onnx__GraphProto *p = a->graph;
+    if (++im->depth > IMPORT_DEPTH) op_fail(o, "functions and sub-graphs are more than %d deep", (int)IMPORT_DEPTH);
+    if (p->n_input != (size_t)nparam) op_fail(o, "%s has %zu inputs, needs %d", name, p->n_input, nparam);
+    Graph *g = graph_new(o->g);
+    g->name = p->name && *p->name ? intern(p->name) : name;
+    Scope s = {.up = a->scope, .g = g, .frame = a->scope->frame, .node = p->node, .nnode = p->n_node};
+    s.where = arena_printf("%s, %s: ", node_text(c->scope, c->node, c->index, o->since), name);
+    int errors = diag_errors, unsupported = im->nunsupported;
+    for (int i = 0; i < nparam; i++) {
+        Val *v = b_param(g, param_like[i]);
+        const char *id = p->input[i]->name;
+        v->name = intern(id ? id : "");
+        scope_define(im, &s, v->name, declared_rank(g, v, p->input[i]), "input");
+    }
+    import_initializers(im, &s, p);
+    import_nodes(im, &s, p->n_node, p->node);
+    for (size_t i = 0; i < p->n_output; i++) import_output(&s, p->output[i]->name ? p->output[i]->name : "", "");
+    if (diag_errors > errors || im->nunsupported > unsupported || (size_t)g->nout != p->n_output) op_fail_quietly(o);
+    *ncap = s.ncap;
+    *cap = s.cap;
+    im->depth--;
+    return g;
+}

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+// A model file: mapped, scanned, unpacked within a budget of memory, and imported as a graph. The
+// mapping and the messages stay as long as the program: constants alias them.
+#include "import/import.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+const char *model_domain_opset = "";
+
+// Maps a regular file; false after a diagnostic.
+static bool map_file(const char *path, const uint8_t **data, size_t *size) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    struct stat st;
+    bool ok = fd >= 0 && fstat(fd, &st) == 0;
+    if (!ok)
+        error("cannot be read: %s", strerror(errno));
+    else if (!S_ISREG(st.st_mode))
+        error("is not a regular file"), ok = false;
+    else if (st.st_size == 0)
+        error("is empty"), ok = false;
+    if (ok) {
+        void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (p == MAP_FAILED) error("cannot be mapped: %s", strerror(errno)), ok = false;
+        *data = p;
+        *size = (size_t)st.st_size;
+    }
+    if (fd >= 0) close(fd);
+    return ok;
+}
+
+static Onnx__ModelProto *unpack_model(const uint8_t *file, size_t size) {
+    WireBudget budget = wire_budget(size);
+    uint8_t *copy;
+    size_t n, limit = wire_memory_limit(size);
+    char err[200];
+    if (wire_scan(file, size, &budget, &copy, &n, err, sizeof err) != WIRE_OK) {
+        error("%s", err);
+        return NULL;
+    }
+    static WireAllocator alloc; // the messages stay
+    wire_allocator(&alloc, limit > n ? limit - n : 0);
+    Onnx__ModelProto *m = onnx__model_proto__unpack(&alloc.base, n, copy);
+    free(copy);
+    if (!m && alloc.refused)
+        error("needs more than %zu bytes of memory to be read", limit);
+    else if (!m)
+        error("is not an ONNX model");
+    return m;
+}
+
+// The IR version and the operator sets; false after a diagnostic.
+static bool read_versions(Importer *im) {
+    const Onnx__ModelProto *m = im->model;
+    if (!m->graph) return error("has no graph; is it an ONNX model?"), false;
+    if (m->ir_version < 1) return error("IR version %lld is invalid", (long long)m->ir_version), false;
+    if (m->ir_version > 100) return error("IR version %lld is unknown", (long long)m->ir_version), false;
+    im->opset = opsets_read(m->n_opset_import, m->opset_import, &im->nopset);
+    if (im->nopset == 0 && m->ir_version < 3) { // files that old import none
+        im->opset[0] = (Opset){intern(""), 1};
+        im->nopset = 1;
+    }
+    Text t = {0};
+    for (int i = 0; i < im->nopset; i++) {
+        const char *domain = *im->opset[i].domain ? im->opset[i].domain : "ai.onnx";
+        int newest = schema_newest(im->opset[i].domain);
+        if (im->opset[i].version < 1)
+            return error("version %lld of operator set %s is invalid", (long long)im->opset[i].version, domain), false;
+        for (int k = 0; k < i; k++)
+            if (im->opset[k].domain == im->opset[i].domain)
+                return error("operator set %s is imported twice", domain), false;
+        if (newest && im->opset[i].version > newest)
+            warning("operator set %s %lld is newer than %d, the newest that is known", domain,
+                    (long long)im->opset[i].version, newest);
+        put(&t, "%s%s %lld", i ? ", " : "", domain, (long long)im->opset[i].version);
+    }
+    model_domain_opset = t.s ? arena_strdup(t.s) : "";
+    return true;
+}
+
+static void add_meta(Graph *g, const char *key, const char *value) {
+    if (!key || !*key || !value || !*value) return;
+    g->meta[2 * g->nmeta] = intern(key);
+    g->meta[2 * g->nmeta + 1] = intern(value);
+    g->nmeta++;
+}
+
+static void read_meta(Graph *g, const Onnx__ModelProto *m) {
+    g->meta = NEWN(const char *, 2 * (m->n_metadata_props + 6));
+    add_meta(g, "producer_name", m->producer_name);
+    add_meta(g, "producer_version", m->producer_version);
+    add_meta(g, "domain", m->domain);
+    if (m->model_version) add_meta(g, "model_version", arena_printf("%lld", (long long)m->model_version));
+    add_meta(g, "doc_string", m->doc_string);
+    for (size_t i = 0; i < m->n_metadata_props; i++)
+        add_meta(g, m->metadata_props[i]->key, m->metadata_props[i]->value);
+}
+
+// Options that name what the model does not have are mistakes of the user.
+static void check_options(const Importer *im) {
+    for (int i = 0; i < im->opt->ndim; i++)
+        if (!im->dim_used[i])
+            error("--dim %s: the model's inputs have no dimension of that name", im->opt->dim[i].name);
+    for (int i = 0; i < im->opt->nshape; i++)
+        if (!im->shape_used[i]) error("--shape %s: the model has no input of that name", im->opt->shape[i].name);
+}
+
+Graph *import_model(const char *path, const Options *opt) {
+    static Importer importer; // keeps what outlives this call reachable
+    Importer *im = &importer;
+    Options own = *opt;
+    own.model = path;
+    *im = (Importer){.opt = &own};
+    diag_file = path;
+    diag_pass = "import";
+    if (!map_file(path, &im->file, &im->size)) return NULL;
+    im->model = unpack_model(im->file, im->size);
+    if (!im->model || !read_versions(im)) return NULL;
+    im->dim_used = NEWN(bool, opt->ndim + 1);
+    im->shape_used = NEWN(bool, opt->nshape + 1);
+    functions_read(im);
+    used_names(im);
+    Graph *g = graph_new(NULL);
+    g->name = im->model->graph->name ? intern(im->model->graph->name) : "";
+    read_meta(g, im->model);
+    import_graph(im, g, im->model->graph);
+    check_options(im);
+    report_unsupported(im);
+    im->opt = NULL;
+    return diag_errors ? NULL : g;
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// Declared types: the graph's inputs with their dimensions, fixed or named, and types as text.
+#include "import/import.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+// The dimension of that name: a symbol, unless --dim says otherwise.
+static Ex named_dim(Importer *im, const char *name) {
+    for (int i = 0; i < im->opt->ndim; i++) {
+        const DimFix *f = &im->opt->dim[i];
+        if (strcmp(f->name, name) != 0) continue;
+        im->dim_used[i] = true;
+        return f->upper ? e_sym(intern(name), 0, f->n) : e_int(f->n);
+    }
+    return e_sym(intern(name), 0, INT64_MAX);
+}
+
+static Ex declared_dim(Importer *im, const char *input, size_t axis, const Onnx__TensorShapeProto__Dimension *d) {
+    if (d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE && d->dim_value >= 0)
+        return e_int(d->dim_value);
+    if (d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM && d->dim_param && *d->dim_param)
+        return named_dim(im, d->dim_param);
+    return named_dim(im, arena_printf("%s_%zu", input, axis));
+}
+
+// NAME=1x3xHxW or 1,3,H,W: the rank, -1 if it is malformed.
+static int option_shape(Importer *im, const char *dims, Ex *shape) {
+    const char *sep = strchr(dims, ',') ? "," : "x";
+    int rank = 0;
+    for (const char *s = dims; *s;) {
+        size_t n = strcspn(s, sep);
+        if (n == 0 || rank >= MAX_RANK) return -1;
+        char *word = arena_alloc(n + 1), *end;
+        memcpy(word, s, n);
+        long long v = strtoll(word, &end, 10);
+        if (*end == 0 && v < 0) return -1;
+        shape[rank++] = *end == 0 ? e_int(v) : named_dim(im, word);
+        s += n;
+        if (*s == *sep && !*++s) return -1;
+    }
+    return rank;
+}
+
+Val *import_input(Importer *im, Graph *g, const Onnx__ValueInfoProto *p) {
+    const Onnx__TypeProto *t = p->type;
+    if (!t || t->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE) {
+        error("input '%s' is no tensor; only tensors are supported as inputs", p->name);
+        return &poison;
+    }
+    const Onnx__TypeProto__Tensor *tensor = t->tensor_type;
+    if (tensor->elem_type <= DT_NONE || tensor->elem_type >= DT_COUNT) {
+        error("input '%s' has element type %d, which is not supported", p->name, (int)tensor->elem_type);
+        return &poison;
+    }
+    Ex shape[MAX_RANK];
+    int rank = -1;
+    for (int i = 0; i < im->opt->nshape; i++) {
+        if (strcmp(im->opt->shape[i].name, p->name) != 0) continue;
+        im->shape_used[i] = true;
+        rank = option_shape(im, im->opt->shape[i].dims, shape);
+        if (rank < 0) fatal("--shape %s=%s is malformed: write NAME=1x3xHxW", p->name, im->opt->shape[i].dims);
+    }
+    if (rank < 0 && !tensor->shape) {
+        error("input '%s' has no shape: give it one, --shape %s=1x3xHxW", p->name, p->name);
+        return &poison;
+    }
+    if (rank < 0) {
+        if (tensor->shape->n_dim > MAX_RANK) {
+            error("input '%s' has %zu dimensions, at most %d are supported", p->name, tensor->shape->n_dim,
+                  (int)MAX_RANK);
+            return &poison;
+        }
+        rank = (int)tensor->shape->n_dim;
+        for (int i = 0; i < rank; i++) shape[i] = declared_dim(im, p->name, (size_t)i, tensor->shape->dim[i]);
+    }
+    return b_input(g, intern(p->name), (DType)tensor->elem_type, rank, shape);
+}
+
+static const char *kind_type(Kind kind, Kind item, DType dt, DType key) {
+    const char *tensor = arena_printf("tensor(%s)", dt_onnx_name(dt));
+    switch (kind) {
+    case K_SEQ:
+        return arena_printf("seq(%s)", kind_type(item == K_SEQ ? K_TENSOR : item, K_TENSOR, dt, key));
+    case K_OPT:
+        return arena_printf("optional(%s)", kind_type(item == K_OPT ? K_TENSOR : item, K_TENSOR, dt, key));
+    case K_MAP:
+        return arena_printf("map(%s,%s)", dt_onnx_name(key), tensor);
+    default:
+        return tensor;
+    }
+}
+
+const char *val_type(const Val *v) { return kind_type(v->kind, v->item, v->dt, v->key); }
