@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // One call of a loaded model: pair values with ports, size and allocate, run, collect, time.
-#define _GNU_SOURCE
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -21,8 +20,7 @@ typedef struct {
     cnn_ctx ctx;
 } Call;
 
-const char *exec_status(int status)
-{
+const char *exec_status(int status) {
     static const char *const name[] = {
         "OK",
         "ESHAPE: an input's shape does not fit the model",
@@ -36,53 +34,41 @@ const char *exec_status(int status)
     return status >= 0 && status < (int)(sizeof name / sizeof *name) ? name[status] : "unknown";
 }
 
-int exec_port(const cnn_port *port, int n, const char *name, int position)
-{
+int exec_port(const cnn_port *port, int n, const char *name, int position) {
     for (int i = 0; name && *name && i < n; i++)
-        if (strcmp(port[i].name, name) == 0)
-            return i;
+        if (strcmp(port[i].name, name) == 0) return i;
     return position >= 0 && position < n ? position : -1;
 }
 
 /* ---- inputs ---- */
 
-static bool check_port(const cnn_port *p, Value *v, bool convert)
-{
-    if (v->kind != VAL_TENSOR || p->kind == CNN_SEQUENCE || p->kind == CNN_SEQUENCE_OF_MAPS)
-        return true;
+static bool check_port(const cnn_port *p, Value *v, bool convert) {
+    if (v->kind != VAL_TENSOR || p->kind == CNN_SEQUENCE || p->kind == CNN_SEQUENCE_OF_MAPS) return true;
     if (p->type != v->type && p->type != 0) {
         if (!convert && !(type_is_float(p->type) && type_is_float(v->type)))
-            return run_error("input '%s' is %s, the model takes %s", p->name, type_name(v->type),
-                             type_name(p->type));
-        if (!value_convert(v, p->type))
-            return false;
+            return run_error("input '%s' is %s, the model takes %s", p->name, type_name(v->type), type_name(p->type));
+        if (!value_convert(v, p->type)) return false;
     }
     if (p->rank >= 0 && p->rank != v->rank)
-        return run_error("input '%s' has %d dimensions, the model takes %d", p->name, v->rank,
-                         p->rank);
+        return run_error("input '%s' has %d dimensions, the model takes %d", p->name, v->rank, p->rank);
     for (int i = 0; i < p->rank; i++)
         if (p->dim[i] >= 0 && p->dim[i] != v->dim[i])
-            return run_error("input '%s': dimension %d is %lld, the model takes %lld", p->name, i,
-                             (long long)v->dim[i], (long long)p->dim[i]);
+            return run_error("input '%s': dimension %d is %lld, the model takes %lld", p->name, i, (long long)v->dim[i],
+                             (long long)p->dim[i]);
     return true;
 }
 
-static void learn_symbols(Call *c, const cnn_port *p, const Value *v)
-{
-    if (v->kind == VAL_SEQUENCE && v->count > 0 && v->item[0].kind == VAL_TENSOR)
-        v = &v->item[0];
-    if (v->kind != VAL_TENSOR)
-        return;
+static void learn_symbols(Call *c, const cnn_port *p, const Value *v) {
+    if (v->kind == VAL_SEQUENCE && v->count > 0 && v->item[0].kind == VAL_TENSOR) v = &v->item[0];
+    if (v->kind != VAL_TENSOR) return;
     for (int i = 0; i < p->rank && i < v->rank; i++)
-        if (p->dim[i] < 0 && p->sym && p->sym[i] >= 0 && p->sym[i] < c->m->n_sym &&
-            c->sym[p->sym[i]] < 0)
+        if (p->dim[i] < 0 && p->sym && p->sym[i] >= 0 && p->sym[i] < c->m->n_sym && c->sym[p->sym[i]] < 0)
             c->sym[p->sym[i]] = v->dim[i];
 }
 
 /* A value for an input that was not given: floats in [0, 1), everything else zero. */
-static bool make_up(const Call *c, const cnn_port *p, Value *v)
-{
-    int64_t dim[MAX_RANK] = { 0 };
+static bool make_up(const Call *c, const cnn_port *p, Value *v) {
+    int64_t dim[MAX_RANK] = {0};
     uint64_t state = 0x9E3779B97F4A7C15u;
     if (p->kind != CNN_TENSOR || p->rank < 0 || p->rank > MAX_RANK)
         return run_error("input '%s' must be given", p->name);
@@ -90,8 +76,7 @@ static bool make_up(const Call *c, const cnn_port *p, Value *v)
         int s = p->sym ? p->sym[i] : -1;
         dim[i] = p->dim[i] >= 0 ? p->dim[i] : s >= 0 && c->sym[s] >= 0 ? c->sym[s] : 1;
     }
-    if (!value_tensor(v, p->type, p->rank, dim))
-        return false;
+    if (!value_tensor(v, p->type, p->rank, dim)) return false;
     for (size_t i = 0, n = value_count(v); type_is_float(p->type) && i < n; i++) {
         state ^= state << 13;
         state ^= state >> 7;
@@ -101,44 +86,35 @@ static bool make_up(const Call *c, const cnn_port *p, Value *v)
     return true;
 }
 
-static bool pair_inputs(Call *c, Value *in, size_t n_in, Value *made)
-{
+static bool pair_inputs(Call *c, Value *in, size_t n_in, Value *made) {
     const cnn_model *m = c->m;
     for (size_t j = 0; j < n_in; j++) {
         int i = exec_port(m->in, m->n_in, in[j].name, (int)j);
-        if (i < 0 || c->given[i])
-            return run_error("the model has no input for '%s'", in[j].name ? in[j].name : "");
+        if (i < 0 || c->given[i]) return run_error("the model has no input for '%s'", in[j].name ? in[j].name : "");
         c->given[i] = &in[j];
-        if (!check_port(&m->in[i], &in[j], c->plan->convert))
-            return false;
+        if (!check_port(&m->in[i], &in[j], c->plan->convert)) return false;
         learn_symbols(c, &m->in[i], &in[j]);
     }
     for (int i = 0; i < m->n_in; i++) {
-        if (c->given[i])
-            continue;
-        if (m->in[i].kind != CNN_OPTIONAL && !c->plan->fill)
-            return run_error("input '%s' is not given", m->in[i].name);
-        if (m->in[i].kind != CNN_OPTIONAL && !make_up(c, &m->in[i], &made[i]))
-            return false;
+        if (c->given[i]) continue;
+        if (m->in[i].kind != CNN_OPTIONAL && !c->plan->fill) return run_error("input '%s' is not given", m->in[i].name);
+        if (m->in[i].kind != CNN_OPTIONAL && !make_up(c, &m->in[i], &made[i])) return false;
         c->given[i] = &made[i];
         learn_symbols(c, &m->in[i], &made[i]);
     }
     for (int i = 0; i < m->n_sym; i++)
-        if (c->sym[i] < 0)
-            c->sym[i] = 1;
+        if (c->sym[i] < 0) c->sym[i] = 1;
     return true;
 }
 
-static size_t tensor_bytes(const Value *v)
-{
+static size_t tensor_bytes(const Value *v) {
     size_t bytes = 0;
     return type_bytes(v->type, value_count(v), &bytes) ? bytes : 0;
 }
 
 /* The generated code's view of a value; the value keeps the memory. */
-static void view(Value *v, cnn_tensor *t)
-{
-    *t = (cnn_tensor){ .type = v->type, .rank = v->rank, .shape = v->dim };
+static void view(Value *v, cnn_tensor *t) {
+    *t = (cnn_tensor){.type = v->type, .rank = v->rank, .shape = v->dim};
     if (v->kind == VAL_TENSOR) {
         t->data = v->data;
         t->cap = tensor_bytes(v);
@@ -152,32 +128,26 @@ static void view(Value *v, cnn_tensor *t)
             if (pair == 1)
                 view(x, &s->item[i]);
             else
-                for (size_t k = 0; k < 2; k++)
-                    view(&x->item[k], &s->item[2 * i + k]);
+                for (size_t k = 0; k < 2; k++) view(&x->item[k], &s->item[2 * i + k]);
         }
         t->data = s;
         t->cap = sizeof *s;
     }
 }
 
-static void view_free(const Value *v, cnn_tensor *t)
-{
-    if (v->kind != VAL_SEQUENCE && v->kind != VAL_MAP)
-        return;
+static void view_free(const Value *v, cnn_tensor *t) {
+    if (v->kind != VAL_SEQUENCE && v->kind != VAL_MAP) return;
     cnn_sequence *s = t->data;
     for (size_t i = 0; s && i < v->count; i++)
-        if (v->item[i].kind == VAL_SEQUENCE)
-            view_free(&v->item[i], &s->item[i]);
-    if (s)
-        free(s->item);
+        if (v->item[i].kind == VAL_SEQUENCE) view_free(&v->item[i], &s->item[i]);
+    if (s) free(s->item);
     free(s);
 }
 
 /* ---- outputs ---- */
 
 /* Bytes for a tensor whose extents may be unknown. */
-static size_t room_for(Call *c, int type, int rank, const int64_t *shape)
-{
+static size_t room_for(Call *c, int type, int rank, const int64_t *shape) {
     size_t known = 1, bytes = 0;
     bool guess = rank < 0;
     for (int i = 0; i < rank; i++) {
@@ -186,40 +156,32 @@ static size_t room_for(Call *c, int type, int rank, const int64_t *shape)
         else if (__builtin_mul_overflow(known, (size_t)shape[i], &known))
             known = SIZE_MAX / 256;
     }
-    if (!type_bytes(type ? type : CNN_COMPLEX128, known, &bytes))
-        bytes = byte_limit;
-    if (guess)
-        bytes = (bytes > GUESS_BYTES ? bytes : GUESS_BYTES) * c->grow;
+    if (!type_bytes(type ? type : CNN_COMPLEX128, known, &bytes)) bytes = byte_limit;
+    if (guess) bytes = (bytes > GUESS_BYTES ? bytes : GUESS_BYTES) * c->grow;
     c->allocated += bytes;
     return bytes < byte_limit || !guess ? bytes : byte_limit;
 }
 
-static void alloc_tensor(Call *c, cnn_tensor *t, int type, int rank, const int64_t *shape)
-{
+static void alloc_tensor(Call *c, cnn_tensor *t, int type, int rank, const int64_t *shape) {
     t->type = type;
     t->rank = rank >= 0 ? rank : MAX_RANK;
     t->shape = run_calloc(MAX_RANK, sizeof *t->shape);
-    for (int i = 0; i < rank; i++)
-        t->shape[i] = shape[i];
+    for (int i = 0; i < rank; i++) t->shape[i] = shape[i];
     t->cap = room_for(c, type, rank, shape);
     t->data = guard_alloc(t->cap);
     if (c->plan->bench == 0 && t->cap <= (size_t)1 << 24)
         memset(t->data, 0xFF, t->cap); /* what is not written shows: NaN, -1 */
 }
 
-static bool alloc_output(Call *c, int o)
-{
+static bool alloc_output(Call *c, int o) {
     const cnn_port *p = &c->m->out[o];
     int64_t shape[MAX_RANK];
-    if (p->rank > MAX_RANK)
-        return run_error("output '%s' has too many dimensions", p->name);
-    for (int i = 0; i < p->rank; i++)
-        shape[i] = p->dim ? p->dim[i] : -1;
+    if (p->rank > MAX_RANK) return run_error("output '%s' has too many dimensions", p->name);
+    for (int i = 0; i < p->rank; i++) shape[i] = p->dim ? p->dim[i] : -1;
     bool list = p->kind == CNN_SEQUENCE || p->kind == CNN_SEQUENCE_OF_MAPS;
     if (!list && p->rank >= 0 && c->m->out_shape) {
         int status = c->m->out_shape(c->sym, o, shape);
-        if (status != CNN_OK)
-            return run_error("the shape of output '%s': %s", p->name, exec_status(status));
+        if (status != CNN_OK) return run_error("the shape of output '%s': %s", p->name, exec_status(status));
     }
     if (!list) {
         alloc_tensor(c, &c->out[o], p->type, p->rank, shape);
@@ -228,14 +190,12 @@ static bool alloc_output(Call *c, int o)
     cnn_sequence *s = run_calloc(1, sizeof *s);
     s->cap = GUESS_ITEMS * (p->kind == CNN_SEQUENCE_OF_MAPS ? 2u : 1u) * c->grow;
     s->item = run_calloc(s->cap, sizeof *s->item);
-    for (size_t i = 0; i < s->cap; i++)
-        alloc_tensor(c, &s->item[i], p->type, p->rank, shape);
-    c->out[o] = (cnn_tensor){ .data = s, .cap = sizeof *s, .type = p->type, .rank = p->rank };
+    for (size_t i = 0; i < s->cap; i++) alloc_tensor(c, &s->item[i], p->type, p->rank, shape);
+    c->out[o] = (cnn_tensor){.data = s, .cap = sizeof *s, .type = p->type, .rank = p->rank};
     return true;
 }
 
-static void free_outputs(Call *c)
-{
+static void free_outputs(Call *c) {
     for (int o = 0; o < c->m->n_out; o++) {
         cnn_tensor *t = &c->out[o];
         int kind = c->m->out[o].kind;
@@ -251,24 +211,20 @@ static void free_outputs(Call *c)
             guard_free(t->data);
             free(t->shape);
         }
-        *t = (cnn_tensor){ 0 };
+        *t = (cnn_tensor){0};
     }
 }
 
-static bool alloc_call(Call *c)
-{
+static bool alloc_call(Call *c) {
     int threads = c->plan->threads > 0 ? c->plan->threads : 1;
     size_t work = c->m->work_size ? c->m->work_size(c->sym, threads) : 0;
     c->allocated = 0;
     for (int o = 0; o < c->m->n_out; o++)
-        if (!alloc_output(c, o))
-            return false;
-    if (work > SIZE_MAX / 4 / c->grow)
-        return run_error("the work area is too large: %zu bytes", work);
+        if (!alloc_output(c, o)) return false;
+    if (work > SIZE_MAX / 4 / c->grow) return run_error("the work area is too large: %zu bytes", work);
     c->ctx.work_size = work * c->grow;
     c->ctx.work = guard_alloc(c->ctx.work_size);
-    if (c->plan->bench == 0 && work <= (size_t)1 << 24)
-        memset(c->ctx.work, 0xFF, work);
+    if (c->plan->bench == 0 && work <= (size_t)1 << 24) memset(c->ctx.work, 0xFF, work);
     c->ctx.seed = c->plan->seed;
     c->ctx.threads = threads;
     return true;
@@ -276,30 +232,23 @@ static bool alloc_call(Call *c)
 
 /* ---- after the call ---- */
 
-static bool collect_tensor(const cnn_tensor *t, int rank, const char *name, Value *v)
-{
+static bool collect_tensor(const cnn_tensor *t, int rank, const char *name, Value *v) {
     size_t bytes;
     rank = t->rank >= 0 && t->rank <= MAX_RANK ? t->rank : rank;
-    if (!t->data)
-        return true; /* an absent optional */
-    if (!value_tensor(v, t->type, rank, t->shape) ||
-        !type_bytes(t->type, value_count(v), &bytes))
+    if (!t->data) return true; /* an absent optional */
+    if (!value_tensor(v, t->type, rank, t->shape) || !type_bytes(t->type, value_count(v), &bytes))
         return run_error("output '%s': its shape is not valid: %s", name, run_message());
-    if (bytes > t->cap)
-        return run_error("output '%s': %zu bytes by its shape, room for %zu", name, bytes, t->cap);
+    if (bytes > t->cap) return run_error("output '%s': %zu bytes by its shape, room for %zu", name, bytes, t->cap);
     if (t->type != CNN_STRING) {
-        if (bytes > 0)
-            memcpy(v->data, t->data, bytes);
+        if (bytes > 0) memcpy(v->data, t->data, bytes);
         return true;
     }
     const cnn_string *s = t->data;
-    for (size_t i = 0, n = value_count(v); i < n; i++)
-        value_string(v, i, s[i].ptr, s[i].len);
+    for (size_t i = 0, n = value_count(v); i < n; i++) value_string(v, i, s[i].ptr, s[i].len);
     return true;
 }
 
-static bool collect_list(const cnn_sequence *s, const cnn_port *p, Value *v)
-{
+static bool collect_list(const cnn_sequence *s, const cnn_port *p, Value *v) {
     bool maps = p->kind == CNN_SEQUENCE_OF_MAPS;
     if (s->count > s->cap || (maps && s->count % 2))
         return run_error("output '%s': %zu items, room for %zu", p->name, s->count, s->cap);
@@ -307,56 +256,46 @@ static bool collect_list(const cnn_sequence *s, const cnn_port *p, Value *v)
     for (size_t i = 0; i < v->count; i++) {
         Value *x = &v->item[i];
         if (!maps) {
-            if (!collect_tensor(&s->item[i], p->rank, p->name, x))
-                return false;
+            if (!collect_tensor(&s->item[i], p->rank, p->name, x)) return false;
             continue;
         }
         value_list(x, VAL_MAP, 2);
         for (size_t k = 0; k < 2; k++)
-            if (!collect_tensor(&s->item[2 * i + k], 1, p->name, &x->item[k]))
-                return false;
+            if (!collect_tensor(&s->item[2 * i + k], 1, p->name, &x->item[k])) return false;
     }
     return true;
 }
 
-static bool collect(Call *c, Value *out)
-{
-    if (!guard_whole(c->ctx.work, c->ctx.work_size))
-        return run_error("written past the end of the work area");
+static bool collect(Call *c, Value *out) {
+    if (!guard_whole(c->ctx.work, c->ctx.work_size)) return run_error("written past the end of the work area");
     for (int o = 0; o < c->m->n_out; o++) {
         const cnn_port *p = &c->m->out[o];
         const cnn_tensor *t = &c->out[o];
         value_name(&out[o], p->name, strlen(p->name));
         if (p->kind == CNN_SEQUENCE || p->kind == CNN_SEQUENCE_OF_MAPS) {
-            if (!collect_list(t->data, p, &out[o]))
-                return false;
+            if (!collect_list(t->data, p, &out[o])) return false;
             continue;
         }
-        if (t->data && !guard_whole(t->data, t->cap))
-            return run_error("written past the end of output '%s'", p->name);
-        if (!collect_tensor(t, p->rank, p->name, &out[o]))
-            return false;
+        if (t->data && !guard_whole(t->data, t->cap)) return run_error("written past the end of output '%s'", p->name);
+        if (!collect_tensor(t, p->rank, p->name, &out[o])) return false;
     }
     return true;
 }
 
 /* ---- running ---- */
 
-static int by_value(const void *a, const void *b)
-{
+static int by_value(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
 
-static double now_ms(void)
-{
+static double now_ms(void) {
     struct timespec t;
     (void)clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
 }
 
-static int bench(const Call *c)
-{
+static int bench(const Call *c) {
     int n = c->plan->bench, status = CNN_OK;
     double *ms = run_alloc((size_t)n * sizeof *ms);
     for (int i = 0; i < n && status == CNN_OK; i++) {
@@ -366,59 +305,50 @@ static int bench(const Call *c)
     }
     qsort(ms, (size_t)n, sizeof *ms, by_value);
     if (status == CNN_OK)
-        printf("median %.3f ms  min %.3f ms  max %.3f ms  (%d runs, %d threads)\n", ms[n / 2],
-               ms[0], ms[n - 1], n, c->ctx.threads);
+        printf("median %.3f ms  min %.3f ms  max %.3f ms  (%d runs, %d threads)\n", ms[n / 2], ms[0], ms[n - 1], n,
+               c->ctx.threads);
     free(ms);
     return status;
 }
 
 /* Runs with outputs that grow until they suffice. */
-static bool run_call(Call *c, Value *out)
-{
+static bool run_call(Call *c, Value *out) {
     int status = CNN_ECAPACITY;
     for (int round = 0; round < ROUNDS && status == CNN_ECAPACITY; round++, c->grow *= 4) {
         bool ok = alloc_call(c);
         if (ok) {
             status = c->m->run(&c->ctx, c->in, c->out);
-            if (status == CNN_OK && c->plan->bench > 0)
-                status = bench(c);
+            if (status == CNN_OK && c->plan->bench > 0) status = bench(c);
             ok = status == CNN_OK ? collect(c, out) : status == CNN_ECAPACITY;
-            if (!ok && status != CNN_OK)
-                run_error("the run returned %s", exec_status(status));
+            if (!ok && status != CNN_OK) run_error("the run returned %s", exec_status(status));
         }
         size_t used = c->allocated;
         free_outputs(c);
         guard_free(c->ctx.work);
         c->ctx.work = NULL;
-        if (!ok)
-            return false;
-        if (used > byte_limit)
-            break;
+        if (!ok) return false;
+        if (used > byte_limit) break;
     }
     return status == CNN_OK || run_error("the run returned %s", exec_status(status));
 }
 
-bool exec_model(const Loaded *l, const RunPlan *plan, Value *in, size_t n_in, Value **out)
-{
+bool exec_model(const Loaded *l, const RunPlan *plan, Value *in, size_t n_in, Value **out) {
     const cnn_model *m = l->model;
     size_t ni = (size_t)m->n_in, no = (size_t)m->n_out;
-    Call c = { .m = m, .plan = plan, .grow = 1 };
+    Call c = {.m = m, .plan = plan, .grow = 1};
     Value *made = run_calloc(ni, sizeof *made);
     c.given = run_calloc(ni, sizeof *c.given);
     c.in = run_calloc(ni, sizeof *c.in);
     c.out = run_calloc(no, sizeof *c.out);
     c.sym = run_calloc((size_t)m->n_sym, sizeof *c.sym);
     c.ctx.weights = l->weights;
-    for (int i = 0; i < m->n_sym; i++)
-        c.sym[i] = -1;
+    for (int i = 0; i < m->n_sym; i++) c.sym[i] = -1;
     *out = run_calloc(no, sizeof **out);
     bool ok = pair_inputs(&c, in, n_in, made);
     if (ok) {
-        for (size_t i = 0; i < ni; i++)
-            view(c.given[i], &c.in[i]);
+        for (size_t i = 0; i < ni; i++) view(c.given[i], &c.in[i]);
         ok = run_call(&c, *out);
-        for (size_t i = 0; i < ni; i++)
-            view_free(c.given[i], &c.in[i]);
+        for (size_t i = 0; i < ni; i++) view_free(c.given[i], &c.in[i]);
     }
     values_free(made, ni);
     free(c.given);

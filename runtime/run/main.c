@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // cnncc-run's command line.
-#define _GNU_SOURCE
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -52,65 +51,50 @@ typedef struct {
 
 static char temp_dir[PATH_ROOM];
 
-static void remove_temp(void)
-{
-    if (temp_dir[0])
-        run_remove_tree(temp_dir);
+static void remove_temp(void) {
+    if (temp_dir[0]) run_remove_tree(temp_dir);
     temp_dir[0] = 0;
 }
 
-static void on_signal(int sig)
-{
+static void on_signal(int sig) {
     remove_temp(); /* ended from outside: the folder matters more than strict safety here */
     _exit(128 + sig);
 }
 
-static int usage(const char *what, const char *word)
-{
-    fprintf(stderr, "cnncc-run: %s%s%s\nTry cnncc-run --help\n", what, word ? " " : "",
-            word ? word : "");
+static int usage(const char *what, const char *word) {
+    fprintf(stderr, "cnncc-run: %s%s%s\nTry cnncc-run --help\n", what, word ? " " : "", word ? word : "");
     return EXIT_USAGE;
 }
 
-static bool to_int(const char *text, int *out)
-{
+static bool to_int(const char *text, int *out) {
     char *end;
     errno = 0;
     long x = strtol(text, &end, 10);
-    if (end == text || *end || errno || x < 0 || x > 1000000000)
-        return false;
+    if (end == text || *end || errno || x < 0 || x > 1000000000) return false;
     *out = (int)x;
     return true;
 }
 
-static bool to_double(const char *text, double *out)
-{
+static bool to_double(const char *text, double *out) {
     char *end;
     *out = strtod(text, &end);
     return end != text && *end == 0 && *out >= 0;
 }
 
 /* Takes the value of an option from `--name=value` or the next word. */
-static const char *value_of(const char *name, int argc, char **argv, int *i)
-{
+static const char *value_of(const char *name, int argc, char **argv, int *i) {
     size_t n = strlen(name);
-    if (strncmp(argv[*i], name, n) != 0)
-        return NULL;
-    if (argv[*i][n] == '=')
-        return argv[*i] + n + 1;
-    if (argv[*i][n] == 0 && *i + 1 < argc)
-        return argv[++*i];
+    if (strncmp(argv[*i], name, n) != 0) return NULL;
+    if (argv[*i][n] == '=') return argv[*i] + n + 1;
+    if (argv[*i][n] == 0 && *i + 1 < argc) return argv[++*i];
     return NULL;
 }
 
-static bool number_option(Options *o, int argc, char **argv, int *i, bool *bad)
-{
+static bool number_option(Options *o, int argc, char **argv, int *i, bool *bad) {
     const struct {
         const char *name;
         int *to;
-    } ints[] = { { "--threads", &o->run.threads },
-                 { "--jobs", &o->jobs },
-                 { "--timeout", &o->timeout } };
+    } ints[] = {{"--threads", &o->run.threads}, {"--jobs", &o->jobs}, {"--timeout", &o->timeout}};
     const char *v;
     int seed;
     for (size_t k = 0; k < sizeof ints / sizeof *ints; k++)
@@ -131,36 +115,30 @@ static bool number_option(Options *o, int argc, char **argv, int *i, bool *bad)
     return true;
 }
 
-static bool text_option(Options *o, int argc, char **argv, int *i)
-{
+static bool text_option(Options *o, int argc, char **argv, int *i) {
     const struct {
         const char *name, **to;
-    } texts[] = { { "--output", &o->output }, { "--test", &o->test },
-                  { "--batch", &o->batch },   { "--cc", &o->build.cc },
-                  { "--keep", &o->keep },     { "--prefix", &o->build.prefix } };
+    } texts[] = {{"--output", &o->output}, {"--test", &o->test}, {"--batch", &o->batch},
+                 {"--cc", &o->build.cc},   {"--keep", &o->keep}, {"--prefix", &o->build.prefix}};
     const char *v;
     for (size_t k = 0; k < sizeof texts / sizeof *texts; k++)
         if ((v = value_of(texts[k].name, argc, argv, i)) != NULL) {
             *texts[k].to = v;
             return true;
         }
-    if ((v = value_of("--input", argc, argv, i)) == NULL)
-        return false;
+    if ((v = value_of("--input", argc, argv, i)) == NULL) return false;
     words_add(&o->input, v);
     return true;
 }
 
-static void cnncc_options(Options *o, int argc, char **argv, int i)
-{
+static void cnncc_options(Options *o, int argc, char **argv, int i) {
     for (; i < argc; i++) {
         words_add(&o->build.options, argv[i]);
-        if (strncmp(argv[i], "--dtype", 7) == 0)
-            o->run.convert = o->compare.convert = true;
+        if (strncmp(argv[i], "--dtype", 7) == 0) o->run.convert = o->compare.convert = true;
     }
 }
 
-static int parse(Options *o, int argc, char **argv)
-{
+static int parse(Options *o, int argc, char **argv) {
     for (int i = 1; i < argc; i++) {
         bool bad = false;
         if (strcmp(argv[i], "--") == 0) {
@@ -170,48 +148,38 @@ static int parse(Options *o, int argc, char **argv)
         if (strcmp(argv[i], "--bench") == 0) {
             o->run.bench = 20;
             o->run.fill = true;
-            if (i + 1 < argc && to_int(argv[i + 1], &o->run.bench))
-                i++;
+            if (i + 1 < argc && to_int(argv[i + 1], &o->run.bench)) i++;
         } else if (number_option(o, argc, argv, &i, &bad)) {
-            if (bad)
-                return usage("not a number:", argv[i]);
+            if (bad) return usage("not a number:", argv[i]);
         } else if (!text_option(o, argc, argv, &i)) {
             if (argv[i][0] == '-' || o->model)
-                return usage(argv[i][0] == '-' ? "unknown option, or one without its value:"
-                                               : "one model only:", argv[i]);
+                return usage(argv[i][0] == '-' ? "unknown option, or one without its value:" : "one model only:",
+                             argv[i]);
             o->model = argv[i];
         }
     }
-    if (!o->model && !o->batch)
-        return usage("which model?", NULL);
-    if (o->run.bench == 0 && o->run.fill)
-        o->run.bench = 1;
+    if (!o->model && !o->batch) return usage("which model?", NULL);
+    if (o->run.bench == 0 && o->run.fill) o->run.bench = 1;
     return 0;
 }
 
-static bool load_input(const Options *o, const cnn_model *m, size_t j, Value *v)
-{
+static bool load_input(const Options *o, const cnn_model *m, size_t j, Value *v) {
     const char *arg = o->input.word[j], *eq = strchr(arg, '=');
     char name[512] = "";
     if (eq) {
-        if ((size_t)(eq - arg) >= sizeof name)
-            return run_error("--input %s: the name is too long", arg);
+        if ((size_t)(eq - arg) >= sizeof name) return run_error("--input %s: the name is too long", arg);
         memcpy(name, arg, (size_t)(eq - arg));
-        if (exec_port(m->in, m->n_in, name, -1) < 0)
-            return run_error("the model has no input '%s'", name);
+        if (exec_port(m->in, m->n_in, name, -1) < 0) return run_error("the model has no input '%s'", name);
     }
     const char *file = eq ? eq + 1 : arg;
     int p = exec_port(m->in, m->n_in, name, eq ? -1 : (int)j);
-    if (p < 0)
-        return run_error("the model has %d inputs", m->n_in);
-    bool ok = run_ends_with(file, ".npy") ? npy_load(file, m->in[p].type, v)
-                                          : pb_load(file, m->in[p].kind, v);
+    if (p < 0) return run_error("the model has %d inputs", m->n_in);
+    bool ok = run_ends_with(file, ".npy") ? npy_load(file, m->in[p].type, v) : pb_load(file, m->in[p].kind, v);
     value_name(v, m->in[p].name, strlen(m->in[p].name));
     return ok;
 }
 
-static bool save_output(const char *dir, const Value *v)
-{
+static bool save_output(const char *dir, const Value *v) {
     char path[PATH_ROOM], name[512];
     size_t n = 0;
     for (const char *p = v->name; *p && n + 1 < sizeof name; p++, n++)
@@ -222,16 +190,13 @@ static bool save_output(const char *dir, const Value *v)
            (tensor ? npy_save(path, v) : pb_save(path, v));
 }
 
-static int run_once(const Options *o, const Loaded *l)
-{
+static int run_once(const Options *o, const Loaded *l) {
     size_t n = o->input.count, n_out = (size_t)l->model->n_out;
     Value *in = run_calloc(n, sizeof *in), *out = NULL;
     bool ok = true;
-    for (size_t j = 0; ok && j < n; j++)
-        ok = load_input(o, l->model, j, &in[j]);
+    for (size_t j = 0; ok && j < n; j++) ok = load_input(o, l->model, j, &in[j]);
     ok = ok && exec_model(l, &o->run, in, n, &out);
-    if (ok && o->output)
-        ok = run_make_dir(o->output);
+    if (ok && o->output) ok = run_make_dir(o->output);
     for (size_t i = 0; ok && i < n_out; i++) {
         if (o->output) {
             ok = save_output(o->output, &out[i]);
@@ -241,33 +206,28 @@ static int run_once(const Options *o, const Loaded *l)
             putchar('\n');
         }
     }
-    if (!ok)
-        fprintf(stderr, "cnncc-run: %s\n", run_message());
+    if (!ok) fprintf(stderr, "cnncc-run: %s\n", run_message());
     values_free(in, n);
     values_free(out, out ? n_out : 0);
     return ok ? 0 : EXIT_MODEL;
 }
 
-static int run_tests(Options *o, const Loaded *l)
-{
-    Tally tally = { 0 };
+static int run_tests(Options *o, const Loaded *l) {
+    Tally tally = {0};
     o->compare.out = stdout;
     bool ok = test_folder(l, &o->run, o->test, &o->compare, &tally);
-    if (!ok && tally.failed == 0)
-        fprintf(stderr, "cnncc-run: %s\n", run_message());
+    if (!ok && tally.failed == 0) fprintf(stderr, "cnncc-run: %s\n", run_message());
     printf("%zu passed, %zu failed\n", tally.passed, tally.failed);
     return ok ? 0 : tally.failed == 0 && tally.passed == 0 ? EXIT_USAGE : EXIT_MODEL;
 }
 
-static bool make_temp(Options *o)
-{
+static bool make_temp(Options *o) {
     const char *tmp = getenv("TMPDIR");
     if (o->keep) {
         o->build.dir = o->keep;
         return run_make_dir(o->keep);
     }
-    if (!run_path(temp_dir, "%s/cnncc-run-XXXXXX", tmp && *tmp ? tmp : "/tmp"))
-        return false;
+    if (!run_path(temp_dir, "%s/cnncc-run-XXXXXX", tmp && *tmp ? tmp : "/tmp")) return false;
     if (!mkdtemp(temp_dir)) {
         temp_dir[0] = 0;
         return run_error("no temporary folder can be made");
@@ -279,18 +239,15 @@ static bool make_temp(Options *o)
     return true;
 }
 
-static int run_model(Options *o)
-{
+static int run_model(Options *o) {
     char stem[256] = "m";
     Loaded l;
     if (!run_is_file(o->model)) {
         fprintf(stderr, "cnncc-run: %s: no such file\n", o->model);
         return EXIT_USAGE;
     }
-    if (run_ends_with(o->model, ".c") || run_ends_with(o->model, ".so"))
-        run_stem(o->model, stem, sizeof stem);
-    if (!o->build.prefix)
-        o->build.prefix = stem;
+    if (run_ends_with(o->model, ".c") || run_ends_with(o->model, ".so")) run_stem(o->model, stem, sizeof stem);
+    if (!o->build.prefix) o->build.prefix = stem;
     if (!make_temp(o)) {
         fprintf(stderr, "cnncc-run: %s\n", run_message());
         return EXIT_BUG;
@@ -305,9 +262,8 @@ static int run_model(Options *o)
     return code;
 }
 
-int main(int argc, char **argv)
-{
-    Options o = { .compare = { .rtol = 1e-3, .atol = 1e-7 }, .jobs = 2, .timeout = 60 };
+int main(int argc, char **argv) {
+    Options o = {.compare = {.rtol = 1e-3, .atol = 1e-7}, .jobs = 2, .timeout = 60};
     o.run.threads = 1;
     if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
         fputs(help, stdout);
@@ -315,8 +271,7 @@ int main(int argc, char **argv)
     }
     int code = parse(&o, argc, argv);
     if (code == 0 && o.batch) {
-        if (!o.build.prefix)
-            o.build.prefix = "m";
+        if (!o.build.prefix) o.build.prefix = "m";
         code = batch_run(o.batch, &o.build, &o.run, o.jobs, o.timeout);
     } else if (code == 0) {
         code = run_model(&o);

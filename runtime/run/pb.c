@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Values in ONNX's protobuf files: TensorProto, SequenceProto, OptionalProto.
-#define _GNU_SOURCE
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,47 +12,40 @@ typedef struct {
     const uint8_t *at, *end;
 } Wire;
 
-static bool wire_varint(Wire *w, uint64_t *out)
-{
+static bool wire_varint(Wire *w, uint64_t *out) {
     *out = 0;
     for (unsigned shift = 0; w->at < w->end && shift < 64; shift += 7) {
         uint8_t b = *w->at++;
         *out |= (uint64_t)(b & 127) << shift;
-        if (b < 128)
-            return true;
+        if (b < 128) return true;
     }
     return false;
 }
 
 /* Steps over one field; text is where a length-delimited one begins. */
-static bool wire_field(Wire *w, unsigned *field, unsigned *type, const uint8_t **text, size_t *len)
-{
+static bool wire_field(Wire *w, unsigned *field, unsigned *type, const uint8_t **text, size_t *len) {
     uint64_t key, n;
     *len = 0;
     *text = w->at;
-    if (w->at >= w->end || !wire_varint(w, &key))
-        return false;
+    if (w->at >= w->end || !wire_varint(w, &key)) return false;
     *field = (unsigned)(key >> 3);
     *type = (unsigned)(key & 7);
-    if (*type == 0)
-        return wire_varint(w, &n);
+    if (*type == 0) return wire_varint(w, &n);
     if (*type == 1)
         n = 8;
     else if (*type == 5)
         n = 4;
     else if (*type != 2 || !wire_varint(w, &n))
         return false;
-    if (n > (uint64_t)(w->end - w->at))
-        return false;
+    if (n > (uint64_t)(w->end - w->at)) return false;
     *text = w->at;
     *len = (size_t)n;
     w->at += n;
     return true;
 }
 
-void pb_name(const uint8_t *bytes, size_t size, char *out, size_t room)
-{
-    Wire w = { bytes, bytes + size };
+void pb_name(const uint8_t *bytes, size_t size, char *out, size_t room) {
+    Wire w = {bytes, bytes + size};
     unsigned field = 0, type = 0;
     const uint8_t *text;
     size_t len;
@@ -70,17 +62,13 @@ void pb_name(const uint8_t *bytes, size_t size, char *out, size_t room)
 /* ---- tensors ---- */
 
 /* Elements a typed field holds for n elements of a type. */
-static size_t field_count(int type, size_t n, size_t bytes)
-{
-    if (type == CNN_COMPLEX64 || type == CNN_COMPLEX128)
-        return 2 * n;
+static size_t field_count(int type, size_t n, size_t bytes) {
+    if (type == CNN_COMPLEX64 || type == CNN_COMPLEX128) return 2 * n;
     return type_bits(type) < 8 ? bytes : n;
 }
 
-static bool typed_int32(const Onnx__TensorProto *t, Value *v, size_t k)
-{
-    if (t->n_int32_data < k)
-        return false;
+static bool typed_int32(const Onnx__TensorProto *t, Value *v, size_t k) {
+    if (t->n_int32_data < k) return false;
     for (size_t i = 0; i < k; i++) {
         int32_t x = t->int32_data[i];
         if (type_bits(v->type) == 32)
@@ -93,31 +81,26 @@ static bool typed_int32(const Onnx__TensorProto *t, Value *v, size_t k)
     return true;
 }
 
-static bool typed_fields(const Onnx__TensorProto *t, Value *v, size_t n, size_t bytes)
-{
+static bool typed_fields(const Onnx__TensorProto *t, Value *v, size_t n, size_t bytes) {
     size_t k = field_count(v->type, n, bytes);
     switch (v->type) {
     case CNN_FLOAT:
     case CNN_COMPLEX64:
-        if (t->n_float_data < k)
-            return false;
+        if (t->n_float_data < k) return false;
         memcpy(v->data, t->float_data, k * sizeof(float));
         return true;
     case CNN_DOUBLE:
     case CNN_COMPLEX128:
-        if (t->n_double_data < k)
-            return false;
+        if (t->n_double_data < k) return false;
         memcpy(v->data, t->double_data, k * sizeof(double));
         return true;
     case CNN_INT64:
-        if (t->n_int64_data < k)
-            return false;
+        if (t->n_int64_data < k) return false;
         memcpy(v->data, t->int64_data, k * sizeof(int64_t));
         return true;
     case CNN_UINT64:
     case CNN_UINT32:
-        if (t->n_uint64_data < k)
-            return false;
+        if (t->n_uint64_data < k) return false;
         for (size_t i = 0; i < k; i++) {
             if (v->type == CNN_UINT64)
                 ((uint64_t *)v->data)[i] = t->uint64_data[i];
@@ -130,23 +113,17 @@ static bool typed_fields(const Onnx__TensorProto *t, Value *v, size_t n, size_t 
     }
 }
 
-static bool from_tensor(const Onnx__TensorProto *t, Value *v)
-{
+static bool from_tensor(const Onnx__TensorProto *t, Value *v) {
     size_t n, bytes;
     if (t->n_dims > MAX_RANK || !value_tensor(v, t->data_type, (int)t->n_dims, t->dims))
         return t->n_dims > MAX_RANK ? run_error("a tensor of too many dimensions") : false;
-    if (t->name && !v->name)
-        value_name(v, t->name, strlen(t->name));
+    if (t->name && !v->name) value_name(v, t->name, strlen(t->name));
     n = value_count(v);
-    if (!type_bytes(v->type, n, &bytes))
-        return false;
-    if (n == 0)
-        return true;
+    if (!type_bytes(v->type, n, &bytes)) return false;
+    if (n == 0) return true;
     if (v->type == CNN_STRING) {
-        if (t->n_string_data < n)
-            return run_error("a tensor of strings is incomplete");
-        for (size_t i = 0; i < n; i++)
-            value_string(v, i, (const char *)t->string_data[i].data, t->string_data[i].len);
+        if (t->n_string_data < n) return run_error("a tensor of strings is incomplete");
+        for (size_t i = 0; i < n; i++) value_string(v, i, (const char *)t->string_data[i].data, t->string_data[i].len);
         return true;
     }
     if (t->has_raw_data) {
@@ -162,22 +139,19 @@ static bool from_tensor(const Onnx__TensorProto *t, Value *v)
 
 static bool from_sequence(const Onnx__SequenceProto *s, Value *v, int depth);
 
-static bool from_map(const Onnx__MapProto *m, Value *v, int depth)
-{
+static bool from_map(const Onnx__MapProto *m, Value *v, int depth) {
     bool text = m->key_type == CNN_STRING;
     size_t n = text ? m->n_string_keys : m->n_keys;
     int64_t dim = (int64_t)n;
     value_list(v, VAL_MAP, 2);
-    if (!value_tensor(&v->item[0], text ? CNN_STRING : CNN_INT64, 1, &dim))
-        return false;
+    if (!value_tensor(&v->item[0], text ? CNN_STRING : CNN_INT64, 1, &dim)) return false;
     for (size_t i = 0; i < n; i++) {
         if (text)
-            value_string(&v->item[0], i, (const char *)m->string_keys[i].data,
-                         m->string_keys[i].len);
+            value_string(&v->item[0], i, (const char *)m->string_keys[i].data, m->string_keys[i].len);
         else
             ((int64_t *)v->item[0].data)[i] = m->keys[i];
     }
-    Value list = { 0 };
+    Value list = {0};
     if (!m->values || !from_sequence(m->values, &list, depth + 1) || list.count != n) {
         value_free(&list);
         return run_error("a map's keys and values differ in number");
@@ -185,55 +159,40 @@ static bool from_map(const Onnx__MapProto *m, Value *v, int depth)
     /* The values, scalars each, become one tensor. */
     Value *to = &v->item[1];
     size_t bytes;
-    bool ok = n == 0 ? value_tensor(to, CNN_FLOAT, 1, &dim)
-                     : value_tensor(to, list.item[0].type, 1, &dim);
+    bool ok = n == 0 ? value_tensor(to, CNN_FLOAT, 1, &dim) : value_tensor(to, list.item[0].type, 1, &dim);
     for (size_t i = 0; ok && i < n; i++) {
         Value *x = &list.item[i];
-        ok = x->kind == VAL_TENSOR && x->type == to->type && value_count(x) == 1 &&
-             x->type != CNN_STRING && type_bytes(x->type, 1, &bytes);
-        if (ok)
-            memcpy((char *)to->data + i * bytes, x->data, bytes);
+        ok = x->kind == VAL_TENSOR && x->type == to->type && value_count(x) == 1 && x->type != CNN_STRING &&
+             type_bytes(x->type, 1, &bytes);
+        if (ok) memcpy((char *)to->data + i * bytes, x->data, bytes);
     }
     value_free(&list);
     return ok || run_error("a map's values are not scalars of one type");
 }
 
-static bool from_optional(const Onnx__OptionalProto *o, Value *v, int depth)
-{
-    if (o->name && !v->name)
-        value_name(v, o->name, strlen(o->name));
-    if (o->tensor_value)
-        return from_tensor(o->tensor_value, v);
-    if (o->sequence_value)
-        return from_sequence(o->sequence_value, v, depth + 1);
-    if (o->map_value)
-        return from_map(o->map_value, v, depth + 1);
+static bool from_optional(const Onnx__OptionalProto *o, Value *v, int depth) {
+    if (o->name && !v->name) value_name(v, o->name, strlen(o->name));
+    if (o->tensor_value) return from_tensor(o->tensor_value, v);
+    if (o->sequence_value) return from_sequence(o->sequence_value, v, depth + 1);
+    if (o->map_value) return from_map(o->map_value, v, depth + 1);
     return true; /* absent */
 }
 
-static bool from_sequence(const Onnx__SequenceProto *s, Value *v, int depth)
-{
-    if (depth > 8)
-        return run_error("a value is nested too deep");
-    if (s->name && !v->name)
-        value_name(v, s->name, strlen(s->name));
+static bool from_sequence(const Onnx__SequenceProto *s, Value *v, int depth) {
+    if (depth > 8) return run_error("a value is nested too deep");
+    if (s->name && !v->name) value_name(v, s->name, strlen(s->name));
     size_t n = s->n_tensor_values + s->n_sequence_values + s->n_map_values + s->n_optional_values;
     value_list(v, VAL_SEQUENCE, n);
     Value *to = v->item;
     bool ok = true;
-    for (size_t i = 0; ok && i < s->n_tensor_values; i++)
-        ok = from_tensor(s->tensor_values[i], to++);
-    for (size_t i = 0; ok && i < s->n_sequence_values; i++)
-        ok = from_sequence(s->sequence_values[i], to++, depth + 1);
-    for (size_t i = 0; ok && i < s->n_map_values; i++)
-        ok = from_map(s->map_values[i], to++, depth + 1);
-    for (size_t i = 0; ok && i < s->n_optional_values; i++)
-        ok = from_optional(s->optional_values[i], to++, depth + 1);
+    for (size_t i = 0; ok && i < s->n_tensor_values; i++) ok = from_tensor(s->tensor_values[i], to++);
+    for (size_t i = 0; ok && i < s->n_sequence_values; i++) ok = from_sequence(s->sequence_values[i], to++, depth + 1);
+    for (size_t i = 0; ok && i < s->n_map_values; i++) ok = from_map(s->map_values[i], to++, depth + 1);
+    for (size_t i = 0; ok && i < s->n_optional_values; i++) ok = from_optional(s->optional_values[i], to++, depth + 1);
     return ok;
 }
 
-bool pb_decode(const uint8_t *bytes, size_t size, int kind, Value *v)
-{
+bool pb_decode(const uint8_t *bytes, size_t size, int kind, Value *v) {
     bool ok = false;
     if (kind == CNN_TENSOR) {
         Onnx__TensorProto *t = onnx__tensor_proto__unpack(NULL, size, bytes);
@@ -251,12 +210,10 @@ bool pb_decode(const uint8_t *bytes, size_t size, int kind, Value *v)
     return ok;
 }
 
-bool pb_load(const char *path, int kind, Value *v)
-{
+bool pb_load(const char *path, int kind, Value *v) {
     uint8_t *bytes;
     size_t size;
-    if (!run_read_file(path, &bytes, &size))
-        return false;
+    if (!run_read_file(path, &bytes, &size)) return false;
     bool ok = pb_decode(bytes, size, kind, v);
     free(bytes);
     return ok || run_error("%s: %s", path, run_message());
@@ -269,19 +226,16 @@ typedef struct {
     size_t size, cap;
 } Bytes;
 
-static void put(Bytes *b, const void *data, size_t n)
-{
+static void put(Bytes *b, const void *data, size_t n) {
     if (b->size + n > b->cap) {
         b->cap = 2 * (b->size + n) + 64;
         b->data = run_realloc(b->data, b->cap);
     }
-    if (n > 0)
-        memcpy(b->data + b->size, data, n);
+    if (n > 0) memcpy(b->data + b->size, data, n);
     b->size += n;
 }
 
-static void put_varint(Bytes *b, uint64_t x)
-{
+static void put_varint(Bytes *b, uint64_t x) {
     do {
         uint8_t byte = (uint8_t)((x & 127) | (x > 127 ? 128 : 0));
         put(b, &byte, 1);
@@ -289,42 +243,34 @@ static void put_varint(Bytes *b, uint64_t x)
     } while (x);
 }
 
-static void put_int(Bytes *b, unsigned field, int64_t x)
-{
+static void put_int(Bytes *b, unsigned field, int64_t x) {
     put_varint(b, field << 3);
     put_varint(b, (uint64_t)x);
 }
 
-static void put_text(Bytes *b, unsigned field, const void *data, size_t n)
-{
+static void put_text(Bytes *b, unsigned field, const void *data, size_t n) {
     put_varint(b, (field << 3) | 2);
     put_varint(b, n);
     put(b, data, n);
 }
 
-static void put_tensor(Bytes *b, const Value *v)
-{
+static void put_tensor(Bytes *b, const Value *v) {
     size_t n = value_count(v), bytes = 0;
-    for (int i = 0; i < v->rank; i++)
-        put_int(b, 1, v->dim[i]);
+    for (int i = 0; i < v->rank; i++) put_int(b, 1, v->dim[i]);
     put_int(b, 2, v->type);
     if (v->type == CNN_STRING) {
         const cnn_string *s = v->data;
-        for (size_t i = 0; i < n; i++)
-            put_text(b, 6, s[i].ptr, s[i].len);
+        for (size_t i = 0; i < n; i++) put_text(b, 6, s[i].ptr, s[i].len);
     }
-    if (v->name)
-        put_text(b, 8, v->name, strlen(v->name));
-    if (v->type != CNN_STRING && type_bytes(v->type, n, &bytes))
-        put_text(b, 9, v->data, bytes);
+    if (v->name) put_text(b, 8, v->name, strlen(v->name));
+    if (v->type != CNN_STRING && type_bytes(v->type, n, &bytes)) put_text(b, 9, v->data, bytes);
 }
 
 static void put_sequence(Bytes *b, const Value *v);
 
-static void put_map(Bytes *b, const Value *v)
-{
+static void put_map(Bytes *b, const Value *v) {
     const Value *keys = &v->item[0], *values = &v->item[1];
-    Bytes list = { 0 };
+    Bytes list = {0};
     put_int(b, 2, keys->type);
     for (size_t i = 0, n = value_count(keys); i < n; i++) {
         if (keys->type == CNN_STRING) {
@@ -336,10 +282,9 @@ static void put_map(Bytes *b, const Value *v)
     }
     put_int(&list, 2, ONNX__SEQUENCE_PROTO__DATA_TYPE__TENSOR);
     for (size_t i = 0, n = value_count(values), one = 0; i < n; i++) {
-        Bytes t = { 0 };
+        Bytes t = {0};
         put_int(&t, 2, values->type);
-        if (type_bytes(values->type, 1, &one))
-            put_text(&t, 9, (const char *)values->data + i * one, one);
+        if (type_bytes(values->type, 1, &one)) put_text(&t, 9, (const char *)values->data + i * one, one);
         put_text(&list, 3, t.data, t.size);
         free(t.data);
     }
@@ -347,15 +292,13 @@ static void put_map(Bytes *b, const Value *v)
     free(list.data);
 }
 
-static void put_sequence(Bytes *b, const Value *v)
-{
-    static const unsigned field[] = { 7, 3, 5, 6 }; /* by ValueKind */
-    static const int elem[] = { 5, 1, 3, 4 };
-    if (v->name)
-        put_text(b, 1, v->name, strlen(v->name));
+static void put_sequence(Bytes *b, const Value *v) {
+    static const unsigned field[] = {7, 3, 5, 6}; /* by ValueKind */
+    static const int elem[] = {5, 1, 3, 4};
+    if (v->name) put_text(b, 1, v->name, strlen(v->name));
     put_int(b, 2, v->count ? elem[v->item[0].kind] : 1);
     for (size_t i = 0; i < v->count; i++) {
-        Bytes t = { 0 };
+        Bytes t = {0};
         const Value *x = &v->item[i];
         if (x->kind == VAL_TENSOR)
             put_tensor(&t, x);
@@ -368,9 +311,8 @@ static void put_sequence(Bytes *b, const Value *v)
     }
 }
 
-bool pb_save(const char *path, const Value *v)
-{
-    Bytes b = { 0 };
+bool pb_save(const char *path, const Value *v) {
+    Bytes b = {0};
     if (v->kind == VAL_TENSOR)
         put_tensor(&b, v);
     else if (v->kind == VAL_SEQUENCE)

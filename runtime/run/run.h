@@ -139,9 +139,9 @@ bool npy_save(const char *path, const Value *v);
 typedef struct {
     const char *cc; /* NULL: $CC or the first of the known compilers */
     const char *prefix;
-    Words options; /* for cnncc */
+    Words options;   /* for cnncc */
     const char *dir; /* a folder for what is made; the caller removes it */
-    bool quiet; /* keep the tools' messages in DIR/log instead of printing them */
+    bool quiet;      /* keep the tools' messages in DIR/log instead of printing them */
 } BuildPlan;
 
 /* What build_model() says beside the model. */
@@ -182,9 +182,9 @@ const char *exec_status(int status);
 
 typedef struct {
     double rtol, atol;
-    bool convert;      /* float types may differ */
-    FILE *out;         /* where mismatches are printed, or NULL */
-    char first[400];   /* the first mismatch in words */
+    bool convert;    /* float types may differ */
+    FILE *out;       /* where mismatches are printed, or NULL */
+    char first[400]; /* the first mismatch in words */
 } Compare;
 
 /* Whether `got` is `want`; shapes, types, integers and strings exactly, floats within

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Messages, memory, files and processes.
-#define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -15,8 +14,7 @@
 
 static char message[1024];
 
-bool run_error(const char *format, ...)
-{
+bool run_error(const char *format, ...) {
     char text[sizeof message]; /* the arguments may point into the old message */
     va_list ap;
     va_start(ap, format);
@@ -26,13 +24,9 @@ bool run_error(const char *format, ...)
     return false;
 }
 
-const char *run_message(void)
-{
-    return message;
-}
+const char *run_message(void) { return message; }
 
-static void *need(void *p)
-{
+static void *need(void *p) {
     if (!p) {
         fputs("cnncc-run: out of memory\n", stderr);
         exit(EXIT_BUG);
@@ -40,48 +34,31 @@ static void *need(void *p)
     return p;
 }
 
-void *run_alloc(size_t size)
-{
-    return need(malloc(size ? size : 1));
-}
+void *run_alloc(size_t size) { return need(malloc(size ? size : 1)); }
 
-void *run_calloc(size_t count, size_t size)
-{
-    return need(calloc(count ? count : 1, size ? size : 1));
-}
+void *run_calloc(size_t count, size_t size) { return need(calloc(count ? count : 1, size ? size : 1)); }
 
-void *run_realloc(void *old, size_t size)
-{
-    return need(realloc(old, size ? size : 1));
-}
+void *run_realloc(void *old, size_t size) { return need(realloc(old, size ? size : 1)); }
 
-char *run_strdup(const char *text)
-{
-    return need(strdup(text));
-}
+char *run_strdup(const char *text) { return need(strdup(text)); }
 
-bool run_path(char path[PATH_ROOM], const char *format, ...)
-{
+bool run_path(char path[PATH_ROOM], const char *format, ...) {
     va_list ap;
     va_start(ap, format);
     int n = vsnprintf(path, PATH_ROOM, format, ap);
     va_end(ap);
-    if (n < 0 || n >= PATH_ROOM)
-        return run_error("a path is too long");
+    if (n < 0 || n >= PATH_ROOM) return run_error("a path is too long");
     return true;
 }
 
-bool run_read_file(const char *path, uint8_t **bytes, size_t *size)
-{
+bool run_read_file(const char *path, uint8_t **bytes, size_t *size) {
     FILE *f = fopen(path, "rb");
-    if (!f)
-        return run_error("%s: %s", path, strerror(errno));
+    if (!f) return run_error("%s: %s", path, strerror(errno));
     size_t cap = 1 << 16, n = 0, got;
     uint8_t *b = run_alloc(cap);
     while ((got = fread(b + n, 1, cap - 1 - n, f)) > 0) {
         n += got;
-        if (n + 1 == cap)
-            b = run_realloc(b, cap *= 2);
+        if (n + 1 == cap) b = run_realloc(b, cap *= 2);
     }
     bool bad = ferror(f) != 0;
     fclose(f);
@@ -95,46 +72,37 @@ bool run_read_file(const char *path, uint8_t **bytes, size_t *size)
     return true;
 }
 
-bool run_write_file(const char *path, const void *bytes, size_t size)
-{
+bool run_write_file(const char *path, const void *bytes, size_t size) {
     FILE *f = fopen(path, "wb");
-    if (!f)
-        return run_error("%s: %s", path, strerror(errno));
+    if (!f) return run_error("%s: %s", path, strerror(errno));
     bool ok = size == 0 || fwrite(bytes, 1, size, f) == size;
-    if (fclose(f) != 0)
-        ok = false;
+    if (fclose(f) != 0) ok = false;
     return ok || run_error("%s: cannot be written", path);
 }
 
-bool run_is_file(const char *path)
-{
+bool run_is_file(const char *path) {
     struct stat s;
     return stat(path, &s) == 0 && S_ISREG(s.st_mode);
 }
 
-bool run_is_dir(const char *path)
-{
+bool run_is_dir(const char *path) {
     struct stat s;
     return stat(path, &s) == 0 && S_ISDIR(s.st_mode);
 }
 
-bool run_make_dir(const char *path)
-{
+bool run_make_dir(const char *path) {
     return mkdir(path, 0777) == 0 || run_is_dir(path) || run_error("%s: %s", path, strerror(errno));
 }
 
-void run_remove_tree(const char *path)
-{
+void run_remove_tree(const char *path) {
     DIR *d = opendir(path);
     if (d) {
         struct dirent *e;
         while ((e = readdir(d)) != NULL) {
             char child[PATH_ROOM];
             struct stat s;
-            if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-                continue;
-            if (!run_path(child, "%s/%s", path, e->d_name) || lstat(child, &s) != 0)
-                continue;
+            if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
+            if (!run_path(child, "%s/%s", path, e->d_name) || lstat(child, &s) != 0) continue;
             if (S_ISDIR(s.st_mode))
                 run_remove_tree(child); /* our own folders: two levels at most */
             else
@@ -145,26 +113,22 @@ void run_remove_tree(const char *path)
     (void)rmdir(path);
 }
 
-bool run_ends_with(const char *text, const char *end)
-{
+bool run_ends_with(const char *text, const char *end) {
     size_t n = strlen(text), k = strlen(end);
     return n >= k && strcmp(text + n - k, end) == 0;
 }
 
-void run_stem(const char *path, char *out, size_t room)
-{
+void run_stem(const char *path, char *out, size_t room) {
     const char *slash = strrchr(path, '/');
     const char *base = slash ? slash + 1 : path;
     const char *dot = strrchr(base, '.');
     size_t n = dot && dot != base ? (size_t)(dot - base) : strlen(base);
-    if (n >= room)
-        n = room - 1;
+    if (n >= room) n = room - 1;
     memcpy(out, base, n);
     out[n] = 0;
 }
 
-static void exec_child(char *const argv[], const char *log)
-{
+static void exec_child(char *const argv[], const char *log) {
     if (log) {
         int fd = open(log, O_WRONLY | O_CREAT | O_TRUNC, 0600);
         if (fd >= 0) {
@@ -177,22 +141,17 @@ static void exec_child(char *const argv[], const char *log)
     _exit(127);
 }
 
-int run_spawn(char *const argv[], const char *log)
-{
+int run_spawn(char *const argv[], const char *log) {
     fflush(NULL);
     pid_t pid = fork();
-    if (pid < 0)
-        return 127;
-    if (pid == 0)
-        exec_child(argv, log);
+    if (pid < 0) return 127;
+    if (pid == 0) exec_child(argv, log);
     int status = 0;
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        continue;
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) continue;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-void words_add(Words *w, const char *word)
-{
+void words_add(Words *w, const char *word) {
     if (w->count + 2 > w->cap) {
         w->cap = w->cap ? 2 * w->cap : 16;
         w->word = run_realloc(w->word, w->cap * sizeof *w->word);
@@ -201,18 +160,14 @@ void words_add(Words *w, const char *word)
     w->word[w->count] = NULL;
 }
 
-void words_split(Words *w, const char *text)
-{
+void words_split(Words *w, const char *text) {
     char *copy = run_strdup(text), *save = NULL;
-    for (char *t = strtok_r(copy, " \t\n", &save); t; t = strtok_r(NULL, " \t\n", &save))
-        words_add(w, t);
+    for (char *t = strtok_r(copy, " \t\n", &save); t; t = strtok_r(NULL, " \t\n", &save)) words_add(w, t);
     free(copy);
 }
 
-void words_free(Words *w)
-{
-    for (size_t i = 0; i < w->count; i++)
-        free(w->word[i]);
+void words_free(Words *w) {
+    for (size_t i = 0; i < w->count; i++) free(w->word[i]);
     free(w->word);
-    *w = (Words){ 0 };
+    *w = (Words){0};
 }

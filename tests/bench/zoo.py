@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Models to time, with random weights: the shapes of well known architectures.
+
+Convolutions are written as exporters leave them for inference: batch normalization folded
+into weights and bias.
+"""
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+
+class Net:
+    """Builds a graph node by node; every method returns the name of its result."""
+
+    def __init__(self, name, shape, seed=1):
+        self.name, self.shape = name, shape
+        self.nodes, self.inits = [], []
+        self.rng = np.random.default_rng(seed)
+
+    def const(self, x):
+        self.inits.append(numpy_helper.from_array(np.asarray(x), f"c{len(self.inits)}"))
+        return self.inits[-1].name
+
+    def weight(self, *shape, fan, gain=2.0):
+        return self.const(self.rng.normal(0, np.sqrt(gain / fan), shape).astype(np.float32))
+
+    def op(self, kind, *inputs, **attrs):
+        out = f"{kind.lower()}{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, list(inputs), [out], name=out, **attrs))
+        return out
+
+    def conv(self, x, c, k, r=3, stride=1, group=1, act=None, gain=2.0):
+        pad = r // 2
+        w = self.weight(k, c // group, r, r, fan=c // group * r * r, gain=gain)
+        b = self.const(self.rng.normal(0, 0.05, k).astype(np.float32))
+        y = self.op("Conv", x, w, b, kernel_shape=[r, r], strides=[stride] * 2, pads=[pad] * 4, group=group,
+                    dilations=[1, 1])
+        if act == "relu6":
+            return self.op("Clip", y, self.const(np.float32(0)), self.const(np.float32(6)))
+        return self.op("Relu", y) if act else y
+
+    def dense(self, x, c, k, gain=1.0):
+        w, b = self.weight(k, c, fan=c, gain=gain), self.const(np.zeros(k, np.float32))
+        return self.op("Gemm", x, w, b, transB=1)
+
+    def linear(self, x, c, k):
+        w = self.weight(c, k, fan=c, gain=1.0)
+        return self.op("Add", self.op("MatMul", x, w), self.const(self.rng.normal(0, 0.02, k).astype(np.float32)))
+
+    def model(self, out, shape):
+        last = self.nodes[-1]
+        last.output[0] = "output" if out == last.output[0] else out
+        f32 = TensorProto.FLOAT
+        graph = helper.make_graph(
+            self.nodes, self.name,
+            [helper.make_tensor_value_info("input", f32, self.shape)],
+            [helper.make_tensor_value_info("output", f32, shape)], self.inits)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def resnet50():
+    n = Net("resnet50", [1, 3, 224, 224])
+    x = n.conv("input", 3, 64, 7, 2, act="relu")
+    x = n.op("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4)
+    c = 64
+    for width, blocks, stride in ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)):
+        for i in range(blocks):
+            s, k = stride if i == 0 else 1, 4 * width
+            y = n.conv(x, c, width, 1, act="relu")
+            y = n.conv(y, width, width, 3, s, act="relu")
+            y = n.conv(y, width, k, 1, gain=0.3)
+            short = n.conv(x, c, k, 1, s, gain=1.0) if i == 0 else x
+            x, c = n.op("Relu", n.op("Add", y, short)), k
+    x = n.op("Flatten", n.op("GlobalAveragePool", x))
+    return n.model(n.dense(x, c, 1000), [1, 1000])
+
+
+def mobilenet_v2():
+    n = Net("mobilenet_v2", [1, 3, 224, 224])
+    x, c = n.conv("input", 3, 32, 3, 2, act="relu6"), 32
+    plan = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+    for t, k, blocks, stride in plan:
+        for i in range(blocks):
+            s, hidden = stride if i == 0 else 1, t * c
+            y = n.conv(x, c, hidden, 1, act="relu6") if t > 1 else x
+            y = n.conv(y, hidden, hidden, 3, s, group=hidden, act="relu6")
+            y = n.conv(y, hidden, k, 1, gain=1.0)
+            x = n.op("Add", x, y) if s == 1 and c == k else y
+            c = k
+    x = n.conv(x, c, 1280, 1, act="relu6")
+    x = n.op("Flatten", n.op("GlobalAveragePool", x))
+    return n.model(n.dense(x, 1280, 1000), [1, 1000])
+
+
+def bert_layer(seq=128, d=768, heads=12):
+    n = Net("bert_layer", [1, seq, d])
+    split = n.const(np.array([1, seq, heads, d // heads], np.int64))
+    merge = n.const(np.array([1, seq, d], np.int64))
+    f = lambda v: n.const(np.float32(v))  # noqa: E731
+
+    def head(perm):
+        return n.op("Transpose", n.op("Reshape", n.linear("input", d, d), split), perm=perm)
+
+    def norm(x):
+        scale = n.const(n.rng.normal(1, 0.1, d).astype(np.float32))
+        return n.op("LayerNormalization", x, scale, n.const(np.zeros(d, np.float32)), axis=-1, epsilon=1e-12)
+
+    q, k, v = head([0, 2, 1, 3]), head([0, 2, 3, 1]), head([0, 2, 1, 3])
+    score = n.op("Softmax", n.op("Div", n.op("MatMul", q, k), f(np.sqrt(d // heads))), axis=-1)
+    y = n.op("Reshape", n.op("Transpose", n.op("MatMul", score, v), perm=[0, 2, 1, 3]), merge)
+    x = norm(n.op("Add", n.linear(y, d, d), "input"))
+    h = n.linear(x, d, 4 * d)
+    erf = n.op("Add", n.op("Erf", n.op("Div", h, f(np.sqrt(2)))), f(1))
+    h = n.op("Mul", n.op("Mul", h, erf), f(0.5))
+    return n.model(norm(n.op("Add", n.linear(h, 4 * d, d), x)), [1, seq, d])
+
+
+def convnet():
+    """Two convolutions, a pooling, two dense layers on 28x28 images."""
+    n = Net("convnet", [1, 1, 28, 28])
+    w = n.weight(32, 1, 3, 3, fan=9)
+    x = n.op("Relu", n.op("Conv", "input", w, n.const(np.zeros(32, np.float32)), kernel_shape=[3, 3]))
+    w = n.weight(64, 32, 3, 3, fan=288)
+    x = n.op("Relu", n.op("Conv", x, w, n.const(np.zeros(64, np.float32)), kernel_shape=[3, 3]))
+    x = n.op("Flatten", n.op("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2]))
+    x = n.op("Relu", n.dense(x, 9216, 128, gain=2.0))
+    return n.model(n.op("Softmax", n.dense(x, 128, 10), axis=1), [1, 10])
+
+
+ZOO = {"resnet50": resnet50, "mobilenet_v2": mobilenet_v2, "bert_layer": bert_layer, "convnet": convnet}
