@@ -6,8 +6,6 @@
 #define CNNCC_IMPORT_H
 #include "cnncc.h"
 #include "import/wire.h"
-#include <stdlib.h> // before op.h, whose select is not that of sys/select.h
-
 #include "ops/op.h"
 
 #include <setjmp.h>
@@ -89,6 +87,9 @@ typedef struct {
     jmp_buf failed;
 } NodeContext;
 _Noreturn void op_fail_quietly(Op *o); // a diagnostic stands already
+
+// ---- model.c -------------------------------------------------------------------------------------
+bool map_file(const char *path, const uint8_t **data, size_t *size); // false after a diagnostic; stays mapped
 
 // ---- attr.c --------------------------------------------------------------------------------------
 struct Attr {

@@ -14,7 +14,7 @@
 const char *model_domain_opset = "";
 
 // Maps a regular file; false after a diagnostic.
-static bool map_file(const char *path, const uint8_t **data, size_t *size) {
+bool map_file(const char *path, const uint8_t **data, size_t *size) {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat st;
     bool ok = fd >= 0 && fstat(fd, &st) == 0;

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// The pipeline: the table of passes over the tensor DAG, then loops and C; --dump and --timing.
+#include "cnncc.h"
+#include "import/testdata.h"
+#include "loop/loop.h"
+
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+
+typedef struct {
+    const char *name;
+    void (*run)(Graph *g, const Options *opt); // in place; NULL: only the graph's unreachable nodes go
+} GraphPass;
+
+static const GraphPass passes[] = {{"fold", pass_fold}, {"simplify", pass_simplify}, {"rebuild", NULL}};
+enum { NPASS = sizeof passes / sizeof *passes };
+
+// Whether a word stands in a comma list.
+static bool listed(const char *list, const char *word) {
+    size_t n = strlen(word);
+    for (const char *s = list; s && *s; s += strcspn(s, ","), s += *s == ',')
+        if (strcspn(s, ",") == n && !memcmp(s, word, n)) return true;
+    return false;
+}
+
+static bool dump_ok(const Options *opt) {
+    for (const char *s = opt->dump; s && *s; s += strcspn(s, ","), s += *s == ',') {
+        const char *word = intern_n(s, strcspn(s, ","));
+        bool known = listed("import,lower", word);
+        for (int i = 0; i < NPASS; i++) known |= !strcmp(passes[i].name, word);
+        if (!known) {
+            fprintf(stderr, "cnncc: --dump: there is no pass '%s'\n", word);
+            return false;
+        }
+    }
+    return true;
+}
+
+static double seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+// Starts a pass; the one before ends, with a line of --timing.
+static void start(const Options *opt, const char *name) {
+    static double since;
+    double now = seconds();
+    if (opt->timing && since > 0) {
+        struct rusage r;
+        getrusage(RUSAGE_SELF, &r);
+        fprintf(stderr, "%-10s %8.3f s  peak %6ld MB\n", diag_pass, now - since, r.ru_maxrss / 1024);
+    }
+    since = now;
+    diag_pass = name;
+}
+
+static void dump_graph(const Options *opt, const char *pass, const Graph *g) {
+    if (!listed(opt->dump, pass)) return;
+    Text t = {0};
+    graph_print(&t, g);
+    printf("// after %s\n%s", pass, t.s ? t.s : "");
+}
+
+static int emit(Graph *g, const Options *opt) {
+    start(opt, "lower");
+    Program *p = lower(g, opt);
+    if (!p) return 1;
+    if (listed(opt->dump, "lower")) {
+        Text t = {0};
+        program_print(&t, p);
+        fputs(t.s ? t.s : "", stdout);
+    }
+    start(opt, "emit");
+    return opt->output && !emit_model(p, opt);
+}
+
+int compile(const Options *opt) {
+    if (!dump_ok(opt)) return 2;
+    start(opt, "import");
+    Graph *g = import_model(opt->model, opt);
+    if (!g) return 1;
+    graph_verify(g);
+    dump_graph(opt, "import", g);
+    for (int i = 0; i < NPASS; i++) {
+        start(opt, passes[i].name);
+        if (passes[i].run)
+            passes[i].run(g, opt);
+        else
+            g = graph_rebuild(g);
+        graph_verify(g);
+        dump_graph(opt, passes[i].name, g);
+    }
+    int status = 0;
+    if (opt->eval) {
+        start(opt, "eval");
+        status = eval_folder(g, opt->eval_dir);
+    }
+    if (opt->emit_onnx && status == 0) {
+        start(opt, "emit-onnx");
+        status = !emit_onnx(g, opt->emit_onnx);
+    }
+    if (status == 0 && (opt->output || listed(opt->dump, "lower"))) status = emit(g, opt);
+    start(opt, "end");
+    return status ? status : diag_errors > 0;
+}

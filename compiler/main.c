@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+// The command line.
+#include "cnncc.h"
+#include "ops/op.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char version_text[] = "cnncc 0.1.0, ONNX 1.23.2 (operator set 28)\n";
+
+static const char help_text[] =
+    "cnncc compiles an ONNX model to C.\n"
+    "\n"
+    "    cnncc MODEL.onnx -o MODEL.c [options]\n"
+    "\n"
+    "writes MODEL.c, MODEL.h and, for large weights, MODEL.bin. The C needs no library and no\n"
+    "allocation: call the function that MODEL.h declares. Compile it with\n"
+    "    cc -O3 -march=native -ffp-contract=fast -fno-math-errno -fno-trapping-math -fopenmp -c MODEL.c\n"
+    "\n"
+    "The result\n"
+    "  -o FILE.c                where to write; FILE.h and FILE.bin go next to it\n"
+    "  --prefix NAME            of every public symbol; default: the stem of FILE.c\n"
+    "  --weights inline         in the C; or file: in FILE.bin; or extern: handed in by the caller\n"
+    "  --target NAME            tile sizes: native, generic, x86-64-v3, x86-64-v4, aarch64, cortex-m;\n"
+    "                           the C is portable whatever the target\n"
+    "  --portable               no vector extensions of gcc and clang\n"
+    "  --example                with a small main function\n"
+    "  --output NAME            also return this inner tensor (may be repeated)\n"
+    "  --cap NAME=BYTES         room for the strings of an output\n"
+    "\n"
+    "The model's inputs\n"
+    "  --dim NAME=N             fix a named dimension, such as batch=1; faster than leaving it open\n"
+    "  --dim 'NAME<=N'          bound it instead: memory is reserved for N\n"
+    "  --shape NAME=1x3xHxW     the shape of an input that has none\n"
+    "\n"
+    "Numbers\n"
+    "  --exact                  no change of rounding: sums in order, no folding of normalization\n"
+    "  --relax                  faster convolutions with somewhat larger errors\n"
+    "\n"
+    "Looking inside\n"
+    "  --eval DIR               do not compile: run the model on DIR/input_*.pb in the interpreter and\n"
+    "                           compare with DIR/output_*.pb\n"
+    "  --dump PASS,...          print the model after import, fold, simplify, rebuild or lower\n"
+    "  --emit-onnx FILE         write the optimized model as ONNX\n"
+    "  --timing                 time and memory of each pass\n"
+    "  --list-ops               every operator, its versions, and whether it is supported\n"
+    "  --help, --version\n"
+    "\n"
+    "Exit status: 0 done; 1 the model cannot be compiled; 2 the command line is wrong; 70 a fault of cnncc.\n";
+
+_Noreturn static void usage(const char *what, const char *arg) {
+    fprintf(stderr, "cnncc: %s%s%s%s\nTry 'cnncc --help'.\n", what, arg ? " '" : "", arg ? arg : "", arg ? "'" : "");
+    exit(2);
+}
+
+// One line a version of an operator that is published: domain, name, version, support.
+static int list_ops(void) {
+    int supported = 0, total = 0;
+    const OpSchema *s;
+    for (size_t i = 0; (s = schema_at(i)); i++) {
+        bool known = op_find(s->domain, s->name, s->since, NULL) != NULL;
+        bool gone = s->flags & SCHEMA_DEPRECATED;
+        printf("%-28s %-32s %2d  %s\n", *s->domain ? s->domain : "ai.onnx", s->name, s->since,
+               gone    ? "removed"
+               : known ? "supported"
+                       : "not supported");
+        supported += known && !gone;
+        total += !gone;
+    }
+    for (const OpFamily *f = op_families; f->domain; f++)
+        for (const OpDef *d = f->def; d && d->type && !schema_newest(f->domain); d++)
+            printf("%-28s %-32s %2d  supported\n", f->domain, d->type, d->since);
+    printf("%d of %d published versions are supported\n", supported, total);
+    return 0;
+}
+
+static int64_t number(const char *s, const char *option) {
+    char *end;
+    errno = 0;
+    long long v = strtoll(s, &end, 10);
+    if (!*s || *end || errno || v < 0) usage("not a number", option);
+    return v;
+}
+
+// NAME=VALUE or NAME<=VALUE: the name, and where the value starts.
+static const char *split(const char *arg, const char *option, bool *upper, const char **value) {
+    const char *eq = strchr(arg, '=');
+    if (!eq || eq == arg) usage("NAME=VALUE is missing after", option);
+    size_t n = (size_t)(eq - arg);
+    bool less = arg[n - 1] == '<';
+    if (less && !upper) usage("NAME=VALUE is missing after", option);
+    if (upper) *upper = less;
+    *value = eq + 1;
+    return intern_n(arg, n - less);
+}
+
+static void add_dim(Options *o, const char *arg) {
+    DimFix d = {0};
+    const char *value;
+    d.name = split(arg, "--dim", &d.upper, &value);
+    d.n = number(value, arg);
+    DimFix *v = NEWN(DimFix, o->ndim + 1);
+    if (o->ndim) memcpy(v, o->dim, sizeof *v * (size_t)o->ndim);
+    v[o->ndim++] = d;
+    o->dim = v;
+}
+
+static void add_shape(Options *o, const char *arg) {
+    ShapeFix s = {0};
+    s.name = split(arg, "--shape", NULL, &s.dims);
+    ShapeFix *v = NEWN(ShapeFix, o->nshape + 1);
+    if (o->nshape) memcpy(v, o->shape, sizeof *v * (size_t)o->nshape);
+    v[o->nshape++] = s;
+    o->shape = v;
+}
+
+static const char **add_string(const char **list, int *n, const char *s) {
+    const char **v = NEWN(const char *, *n + 1);
+    if (*n) memcpy(v, list, sizeof *v * (size_t)*n);
+    v[(*n)++] = s;
+    return v;
+}
+
+// Options that are a word and set a flag.
+static bool *flag_of(Options *o, const char *name) {
+    const struct {
+        const char *name;
+        bool *flag;
+    } flags[] = {{"--exact", &o->exact},     {"--relax", &o->relax}, {"--portable", &o->portable},
+                 {"--example", &o->example}, {"--grad", &o->grad},   {"--train", &o->train},
+                 {"--timing", &o->timing}};
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
+        if (!strcmp(flags[i].name, name)) return flags[i].flag;
+    return NULL;
+}
+
+// Options whose value is kept as it is.
+static const char **text_of(Options *o, const char *name) {
+    const struct {
+        const char *name, **text;
+    } texts[] = {{"-o", &o->output},       {"--prefix", &o->prefix},        {"--target", &o->target},
+                 {"--dump", &o->dump},     {"--emit-onnx", &o->emit_onnx},  {"--eval", &o->eval_dir},
+                 {"--loss", &o->loss},     {"--optimizer", &o->optimizer},  {"--requires-grad", &o->requires_grad},
+                 {"--freeze", &o->freeze}, {"--input-grad", &o->input_grad}};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        if (!strcmp(texts[i].name, name)) return texts[i].text;
+    return NULL;
+}
+
+static WeightMode weight_mode(const char *s) {
+    if (!strcmp(s, "inline")) return W_INLINE;
+    if (!strcmp(s, "file")) return W_FILE;
+    if (!strcmp(s, "extern")) return W_EXTERN;
+    usage("--weights is inline, file or extern, not", s);
+}
+
+// An option with a value; false if there is none of that name.
+static bool set_value(Options *o, const char *name, const char *value) {
+    const char **text = text_of(o, name);
+    if (text)
+        *text = value;
+    else if (!strcmp(name, "--weights"))
+        o->weights = weight_mode(value);
+    else if (!strcmp(name, "--dim"))
+        add_dim(o, value);
+    else if (!strcmp(name, "--shape"))
+        add_shape(o, value);
+    else if (!strcmp(name, "--output"))
+        o->outputs = add_string(o->outputs, &o->noutputs, value);
+    else if (!strcmp(name, "--cap"))
+        o->cap = add_string(o->cap, &o->ncap, value);
+    else if (!strcmp(name, "--batch"))
+        o->batch = number(value, name);
+    else if (!strcmp(name, "--dtype"))
+        o->dtype = dt_from_name(value);
+    else
+        return false;
+    o->eval = o->eval_dir != NULL;
+    if (!strcmp(name, "--dtype") && o->dtype != F32 && o->dtype != F64) usage("--dtype is f32 or f64, not", value);
+    return true;
+}
+
+static void parse_option(Options *o, char **argv, int *i) {
+    char *arg = argv[*i], *eq = strncmp(arg, "--", 2) ? NULL : strchr(arg, '=');
+    bool *flag = flag_of(o, arg);
+    if (flag) {
+        *flag = true;
+        return;
+    }
+    const char *name = eq ? intern_n(arg, (size_t)(eq - arg)) : arg;
+    const char *value = eq ? eq + 1 : argv[*i + 1];
+    if (flag_of(o, name)) usage("no value goes with", name);
+    Options probe = *o;
+    if (!value && (text_of(&probe, name) || !strcmp(name, "--dim") || !strcmp(name, "--shape")))
+        usage("a value is missing after", name);
+    if (!value || !set_value(o, name, value)) usage("there is no option", name);
+    if (!eq) ++*i;
+}
+
+int main(int argc, char **argv) {
+    Options o = {0};
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) return fputs(help_text, stdout) < 0;
+        if (!strcmp(argv[i], "--version")) return fputs(version_text, stdout) < 0;
+        if (!strcmp(argv[i], "--list-ops")) return list_ops();
+        if (argv[i][0] == '-' && argv[i][1])
+            parse_option(&o, argv, &i);
+        else if (o.model)
+            usage("there is more than one model:", argv[i]);
+        else
+            o.model = argv[i];
+    }
+    if (!o.model) usage("which model?", NULL);
+    if (!o.output && !o.eval && !o.dump && !o.emit_onnx) usage("-o FILE.c is missing", NULL);
+    size_t n = o.output ? strlen(o.output) : 0;
+    if (o.output && (n < 3 || strcmp(o.output + n - 2, ".c") != 0))
+        usage("the output's name must end in .c:", o.output);
+    if (o.exact && o.relax) usage("--exact and --relax exclude each other", NULL);
+    return compile(&o);
+}

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// The families of operators, each a table in a file of its own.
+#include "ops/op.h"
+
+#include <string.h>
+
+// Every family: its table's name and its domain.
+#define FAMILIES(X)                                                                                                    \
+    X(ops_math, "")                                                                                                    \
+    X(ops_compare, "")                                                                                                 \
+    X(ops_cast, "")                                                                                                    \
+    X(ops_activation, "")                                                                                              \
+    X(ops_reduce, "")                                                                                                  \
+    X(ops_softmax, "")                                                                                                 \
+    X(ops_shape, "")                                                                                                   \
+    X(ops_generate, "")                                                                                                \
+    X(ops_index, "")                                                                                                   \
+    X(ops_pad, "")                                                                                                     \
+    X(ops_matmul, "")                                                                                                  \
+    X(ops_conv, "")                                                                                                    \
+    X(ops_pool, "")                                                                                                    \
+    X(ops_norm, "")                                                                                                    \
+    X(ops_quant, "")                                                                                                   \
+    X(ops_resize, "")                                                                                                  \
+    X(ops_control, "")                                                                                                 \
+    X(ops_ml, "ai.onnx.ml")                                                                                            \
+    X(ops_microsoft, "com.microsoft")
+
+#define DECLARE(table, domain) extern const OpDef table[] __attribute__((weak));
+FAMILIES(DECLARE)
+
+#define ROW(table, domain) {domain, table},
+const OpFamily op_families[] = {FAMILIES(ROW){NULL, NULL}};
+
+OpFn *op_find(const char *domain, const char *type, int64_t since, int *row_since) {
+    const OpDef *best = NULL;
+    for (const OpFamily *f = op_families; f->domain; f++) {
+        if (strcmp(f->domain, domain) != 0) continue;
+        for (const OpDef *d = f->def; d && d->type; d++)
+            if (d->since <= since && (!best || d->since > best->since) && !strcmp(d->type, type)) best = d;
+    }
+    if (best && row_since) *row_since = best->since;
+    return best ? best->fn : NULL;
+}
