@@ -16,6 +16,10 @@
     X(ops_generate, "")                                                                                                \
     X(ops_index, "")                                                                                                   \
     X(ops_pad, "")                                                                                                     \
+    X(ops_grid, "")                                                                                                    \
+    X(ops_signal, "")                                                                                                  \
+    X(ops_einsum, "")                                                                                                  \
+    X(ops_random, "")                                                                                                  \
     X(ops_matmul, "")                                                                                                  \
     X(ops_conv, "")                                                                                                    \
     X(ops_pool, "")                                                                                                    \
