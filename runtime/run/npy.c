@@ -117,8 +117,8 @@ static bool read_strings(const Npy *h, Value *v) {
 static int npy_type(const char *descr, int hint) {
     for (size_t i = 0; i < sizeof npy_types / sizeof *npy_types; i++)
         if (strcmp(descr + 1, npy_types[i].code) == 0) return npy_types[i].type;
-    unsigned bits = type_bits(hint);
-    if ((strcmp(descr + 1, "V1") == 0 && bits == 8) || (strcmp(descr + 1, "V2") == 0 && bits == 16)) return hint;
+    size_t size = type_size(hint);
+    if ((strcmp(descr + 1, "V1") == 0 && size == 1) || (strcmp(descr + 1, "V2") == 0 && size == 2)) return hint;
     return 0;
 }
 
@@ -141,21 +141,6 @@ static void from_fortran(Value *v, const uint8_t *data, size_t size) {
     }
 }
 
-/* Bytes 0 or 1 an element become packed elements of two or four bits. */
-static bool pack_small(Value *v, int type) {
-    Value w = {.name = v->name};
-    unsigned bits = type_bits(type);
-    if (!value_tensor(&w, type, v->rank, v->dim)) return false;
-    for (size_t i = 0, n = value_count(v); i < n; i++) {
-        unsigned x = ((uint8_t *)v->data)[i] & ((1u << bits) - 1);
-        uint8_t *to = (uint8_t *)w.data + i * bits / 8;
-        *to = (uint8_t)(*to | x << (i * bits % 8));
-    }
-    guard_free(v->data);
-    *v = w;
-    return true;
-}
-
 static bool decode(const uint8_t *b, size_t n, int hint, Value *v) {
     Npy h = {0};
     size_t bytes;
@@ -167,12 +152,12 @@ static bool decode(const uint8_t *b, size_t n, int hint, Value *v) {
     if (!value_tensor(v, type, h.rank, h.dim) || !type_bytes(type, value_count(v), &bytes)) return false;
     if (bytes > h.size) return run_error("the data is cut");
     if (h.fortran)
-        from_fortran(v, h.data, type_bits(type) / 8);
+        from_fortran(v, h.data, type_size(type));
     else if (bytes > 0)
         memcpy(v->data, h.data, bytes);
-    size_t unit = type_bits(type) / (type == CNN_COMPLEX64 || type == CNN_COMPLEX128 ? 16 : 8);
+    size_t unit = type_size(type) / (type == CNN_COMPLEX64 || type == CNN_COMPLEX128 ? 2 : 1);
     if (h.descr[0] == '>') swap_bytes(v->data, bytes / unit, unit);
-    if (type_bits(hint) < 8 && type_bits(hint) > 0 && type_bits(type) == 8) return pack_small(v, hint);
+    if (type_packed(hint) && (type == CNN_INT8 || type == CNN_UINT8)) v->type = hint;
     return true;
 }
 
@@ -221,39 +206,28 @@ static void write_strings(FILE *f, const Value *v, size_t width) {
 }
 
 static void npy_descr(const Value *v, size_t width, char *out, size_t room) {
-    unsigned bits = type_bits(v->type);
+    size_t size = type_size(v->type);
     if (v->type == CNN_STRING) {
         (void)snprintf(out, room, "<U%zu", width);
         return;
     }
     for (size_t i = 0; i < sizeof npy_types / sizeof *npy_types; i++)
         if (npy_types[i].type == v->type) {
-            (void)snprintf(out, room, "%s%s", bits == 8 ? "|" : "<", npy_types[i].code);
+            (void)snprintf(out, room, "%s%s", size == 1 ? "|" : "<", npy_types[i].code);
             return;
         }
-    if (bits < 8)
-        (void)snprintf(out, room, "|%s",
-                       type_is_float(v->type)                       ? "V1"
-                       : v->type == CNN_INT4 || v->type == CNN_INT2 ? "i1"
-                                                                    : "u1");
+    if (type_packed(v->type) && !type_is_float(v->type))
+        (void)snprintf(out, room, "|%s", v->type == CNN_INT4 || v->type == CNN_INT2 ? "i1" : "u1");
     else
-        (void)snprintf(out, room, "|V%u", bits / 8);
+        (void)snprintf(out, room, "|V%zu", size);
 }
 
 static void write_data(FILE *f, const Value *v, size_t width) {
-    size_t n = value_count(v), bytes;
-    unsigned bits = type_bits(v->type);
-    if (v->type == CNN_STRING) {
+    size_t bytes;
+    if (v->type == CNN_STRING)
         write_strings(f, v, width);
-    } else if (bits < 8) { /* one byte an element */
-        for (size_t i = 0; i < n; i++) {
-            unsigned u = ((uint8_t *)v->data)[i * bits / 8] >> (i * bits % 8) & ((1u << bits) - 1);
-            bool integer = !type_is_float(v->type);
-            (void)fputc((int)(integer ? number_int(v->type, v->data, i) & 255 : u), f);
-        }
-    } else if (type_bytes(v->type, n, &bytes) && bytes > 0) {
+    else if (type_bytes(v->type, value_count(v), &bytes) && bytes > 0)
         (void)fwrite(v->data, 1, bytes, f);
-    }
 }
 
 bool npy_save(const char *path, const Value *v) {

@@ -62,20 +62,16 @@ static unsigned small_encode(SmallFloat k, double x) {
     return sign | (u > top ? top : u);
 }
 
-static unsigned bits_at(unsigned bits, const void *data, size_t i) {
-    size_t at = i * bits;
-    unsigned byte = ((const unsigned char *)data)[at / 8];
-    return (byte >> (at % 8)) & ((1u << bits) - 1);
-}
-
 int64_t number_int(int type, const void *data, size_t i) {
-    unsigned u;
     switch (type) {
     case CNN_BOOL:
-        return ((const uint8_t *)data)[i];
     case CNN_UINT8:
+    case CNN_UINT4:
+    case CNN_UINT2:
         return ((const uint8_t *)data)[i];
     case CNN_INT8:
+    case CNN_INT4:
+    case CNN_INT2:
         return ((const int8_t *)data)[i];
     case CNN_UINT16:
         return ((const uint16_t *)data)[i];
@@ -89,16 +85,6 @@ int64_t number_int(int type, const void *data, size_t i) {
         return (int64_t)((const uint64_t *)data)[i];
     case CNN_INT64:
         return ((const int64_t *)data)[i];
-    case CNN_UINT4:
-        return (int64_t)bits_at(4, data, i);
-    case CNN_INT4:
-        u = bits_at(4, data, i);
-        return u < 8 ? (int64_t)u : (int64_t)u - 16;
-    case CNN_UINT2:
-        return (int64_t)bits_at(2, data, i);
-    case CNN_INT2:
-        u = bits_at(2, data, i);
-        return u < 2 ? (int64_t)u : (int64_t)u - 4;
     default:
         return 0;
     }
@@ -119,7 +105,7 @@ double number_get(int type, const void *data, size_t i) {
     case CNN_FLOAT8E5M2FNUZ:
         return small_decode(small_float(type), ((const uint8_t *)data)[i]);
     case CNN_FLOAT4E2M1:
-        return small_decode(small_float(type), bits_at(4, data, i));
+        return small_decode(small_float(type), ((const uint8_t *)data)[i] & 15u);
     case CNN_FLOAT8E8M0: {
         int e = ((const uint8_t *)data)[i];
         return e == 255 ? (double)NAN : ldexp(1.0, e - 127);

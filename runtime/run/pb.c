@@ -61,28 +61,50 @@ void pb_name(const uint8_t *bytes, size_t size, char *out, size_t room) {
 
 /* ---- tensors ---- */
 
-/* Elements a typed field holds for n elements of a type. */
-static size_t field_count(int type, size_t n, size_t bytes) {
-    if (type == CNN_COMPLEX64 || type == CNN_COMPLEX128) return 2 * n;
-    return type_bits(type) < 8 ? bytes : n;
+/* One byte an element from packed ones, the first in the lowest bits; signed types are extended. */
+static void unpack_small(Value *v, const uint8_t *packed, size_t n) {
+    unsigned bits = type_packed(v->type), top = 1u << (bits - 1);
+    bool is_signed = v->type == CNN_INT4 || v->type == CNN_INT2;
+    for (size_t i = 0; i < n; i++) {
+        unsigned u = packed[i * bits / 8] >> (i * bits % 8) & (2 * top - 1);
+        ((uint8_t *)v->data)[i] = (uint8_t)(is_signed ? (u ^ top) - top : u);
+    }
 }
 
-static bool typed_int32(const Onnx__TensorProto *t, Value *v, size_t k) {
-    if (t->n_int32_data < k) return false;
-    for (size_t i = 0; i < k; i++) {
-        int32_t x = t->int32_data[i];
-        if (type_bits(v->type) == 32)
+/* The other way round; the caller frees the bytes. */
+static uint8_t *pack_small(const Value *v, size_t n, size_t *bytes) {
+    unsigned bits = type_packed(v->type);
+    *bytes = (n * bits + 7) / 8;
+    uint8_t *packed = run_calloc(*bytes, 1);
+    for (size_t i = 0; i < n; i++) {
+        unsigned u = ((uint8_t *)v->data)[i] & ((1u << bits) - 1);
+        packed[i * bits / 8] = (uint8_t)(packed[i * bits / 8] | u << (i * bits % 8));
+    }
+    return packed;
+}
+
+static bool typed_int32(const Onnx__TensorProto *t, Value *v, size_t n) {
+    unsigned packed = type_packed(v->type);
+    if (t->n_int32_data < (packed ? (n * packed + 7) / 8 : n)) return false;
+    for (size_t i = 0; i < n; i++) {
+        int32_t x = t->int32_data[packed ? i * packed / 8 : i];
+        if (type_size(v->type) == 4)
             ((int32_t *)v->data)[i] = x;
-        else if (type_bits(v->type) == 16)
+        else if (type_size(v->type) == 2)
             ((uint16_t *)v->data)[i] = (uint16_t)x;
         else
             ((uint8_t *)v->data)[i] = (uint8_t)x;
+        if (packed) { /* this element alone, from the byte it is in */
+            Value one = {.type = v->type, .data = (uint8_t *)v->data + i};
+            uint8_t byte = (uint8_t)((uint8_t)x >> (i * packed % 8));
+            unpack_small(&one, &byte, 1);
+        }
     }
     return true;
 }
 
-static bool typed_fields(const Onnx__TensorProto *t, Value *v, size_t n, size_t bytes) {
-    size_t k = field_count(v->type, n, bytes);
+static bool typed_fields(const Onnx__TensorProto *t, Value *v, size_t n) {
+    size_t k = v->type == CNN_COMPLEX64 || v->type == CNN_COMPLEX128 ? 2 * n : n;
     switch (v->type) {
     case CNN_FLOAT:
     case CNN_COMPLEX64:
@@ -127,12 +149,17 @@ static bool from_tensor(const Onnx__TensorProto *t, Value *v) {
         return true;
     }
     if (t->has_raw_data) {
+        unsigned packed = type_packed(v->type);
+        if (packed) bytes = (n * packed + 7) / 8;
         if (t->raw_data.len != bytes)
             return run_error("raw_data has %zu bytes, the tensor %zu", t->raw_data.len, bytes);
-        memcpy(v->data, t->raw_data.data, bytes);
+        if (packed)
+            unpack_small(v, t->raw_data.data, n);
+        else
+            memcpy(v->data, t->raw_data.data, bytes);
         return true;
     }
-    return typed_fields(t, v, n, bytes) || run_error("a tensor's data is incomplete");
+    return typed_fields(t, v, n) || run_error("a tensor's data is incomplete");
 }
 
 /* ---- sequences, maps, optionals ---- */
@@ -263,7 +290,13 @@ static void put_tensor(Bytes *b, const Value *v) {
         for (size_t i = 0; i < n; i++) put_text(b, 6, s[i].ptr, s[i].len);
     }
     if (v->name) put_text(b, 8, v->name, strlen(v->name));
-    if (v->type != CNN_STRING && type_bytes(v->type, n, &bytes)) put_text(b, 9, v->data, bytes);
+    if (type_packed(v->type)) {
+        uint8_t *packed = pack_small(v, n, &bytes);
+        put_text(b, 9, packed, bytes);
+        free(packed);
+    } else if (v->type != CNN_STRING && type_bytes(v->type, n, &bytes)) {
+        put_text(b, 9, v->data, bytes);
+    }
 }
 
 static void put_sequence(Bytes *b, const Value *v);

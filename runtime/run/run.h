@@ -76,16 +76,18 @@ typedef struct Value {
     char *name;
     int type, rank;
     int64_t dim[MAX_RANK];
-    void *data; /* row-major, 64-byte aligned; 2 and 4 bit types packed, lowest bits first */
+    void *data; /* row-major, 64-byte aligned; 2 and 4 bit types take a byte each, as in generated code */
     struct Value *item;
     size_t count;
 } Value;
 
-/* Bits of one element, 0 for a type that is not known; strings count as cnn_string. */
-unsigned type_bits(int type);
+/* Bytes of one element, 0 for a type that is not known; strings count as cnn_string. */
+size_t type_size(int type);
+/* Bits of one element where ONNX packs several into a byte, else 0. */
+unsigned type_packed(int type);
 const char *type_name(int type);
 bool type_is_float(int type);
-/* Bytes of `count` packed elements; false on overflow or an unknown type. */
+/* Bytes of `count` elements; false on overflow or an unknown type. */
 bool type_bytes(int type, size_t count, size_t *bytes);
 /* Product of the extents; false when negative or too large. */
 bool shape_count(int rank, const int64_t *dim, size_t *count);

@@ -7,52 +7,57 @@
 
 static const struct {
     const char *name;
-    unsigned bits;
+    size_t size;
     bool is_float;
 } type_table[] = {
-    [CNN_FLOAT] = {"float32", 32, true},
-    [CNN_UINT8] = {"uint8", 8, false},
-    [CNN_INT8] = {"int8", 8, false},
-    [CNN_UINT16] = {"uint16", 16, false},
-    [CNN_INT16] = {"int16", 16, false},
-    [CNN_INT32] = {"int32", 32, false},
-    [CNN_INT64] = {"int64", 64, false},
-    [CNN_STRING] = {"string", 8 * sizeof(cnn_string), false},
-    [CNN_BOOL] = {"bool", 8, false},
-    [CNN_FLOAT16] = {"float16", 16, true},
-    [CNN_DOUBLE] = {"float64", 64, true},
-    [CNN_UINT32] = {"uint32", 32, false},
-    [CNN_UINT64] = {"uint64", 64, false},
-    [CNN_COMPLEX64] = {"complex64", 64, true},
-    [CNN_COMPLEX128] = {"complex128", 128, true},
-    [CNN_BFLOAT16] = {"bfloat16", 16, true},
-    [CNN_FLOAT8E4M3FN] = {"float8e4m3fn", 8, true},
-    [CNN_FLOAT8E4M3FNUZ] = {"float8e4m3fnuz", 8, true},
-    [CNN_FLOAT8E5M2] = {"float8e5m2", 8, true},
-    [CNN_FLOAT8E5M2FNUZ] = {"float8e5m2fnuz", 8, true},
-    [CNN_UINT4] = {"uint4", 4, false},
-    [CNN_INT4] = {"int4", 4, false},
-    [CNN_FLOAT4E2M1] = {"float4e2m1", 4, true},
-    [CNN_FLOAT8E8M0] = {"float8e8m0", 8, true},
-    [CNN_UINT2] = {"uint2", 2, false},
-    [CNN_INT2] = {"int2", 2, false},
+    [CNN_FLOAT] = {"float32", 4, true},
+    [CNN_UINT8] = {"uint8", 1, false},
+    [CNN_INT8] = {"int8", 1, false},
+    [CNN_UINT16] = {"uint16", 2, false},
+    [CNN_INT16] = {"int16", 2, false},
+    [CNN_INT32] = {"int32", 4, false},
+    [CNN_INT64] = {"int64", 8, false},
+    [CNN_STRING] = {"string", sizeof(cnn_string), false},
+    [CNN_BOOL] = {"bool", 1, false},
+    [CNN_FLOAT16] = {"float16", 2, true},
+    [CNN_DOUBLE] = {"float64", 8, true},
+    [CNN_UINT32] = {"uint32", 4, false},
+    [CNN_UINT64] = {"uint64", 8, false},
+    [CNN_COMPLEX64] = {"complex64", 8, true},
+    [CNN_COMPLEX128] = {"complex128", 16, true},
+    [CNN_BFLOAT16] = {"bfloat16", 2, true},
+    [CNN_FLOAT8E4M3FN] = {"float8e4m3fn", 1, true},
+    [CNN_FLOAT8E4M3FNUZ] = {"float8e4m3fnuz", 1, true},
+    [CNN_FLOAT8E5M2] = {"float8e5m2", 1, true},
+    [CNN_FLOAT8E5M2FNUZ] = {"float8e5m2fnuz", 1, true},
+    [CNN_UINT4] = {"uint4", 1, false},
+    [CNN_INT4] = {"int4", 1, false},
+    [CNN_FLOAT4E2M1] = {"float4e2m1", 1, true},
+    [CNN_FLOAT8E8M0] = {"float8e8m0", 1, true},
+    [CNN_UINT2] = {"uint2", 1, false},
+    [CNN_INT2] = {"int2", 1, false},
 };
 
 static bool known(int type) {
-    return type > 0 && (size_t)type < sizeof type_table / sizeof *type_table && type_table[type].bits > 0;
+    return type > 0 && (size_t)type < sizeof type_table / sizeof *type_table && type_table[type].size > 0;
 }
 
-unsigned type_bits(int type) { return known(type) ? type_table[type].bits : 0; }
+size_t type_size(int type) { return known(type) ? type_table[type].size : 0; }
+
+unsigned type_packed(int type) {
+    if (type == CNN_UINT4 || type == CNN_INT4 || type == CNN_FLOAT4E2M1) return 4;
+    return type == CNN_UINT2 || type == CNN_INT2 ? 2 : 0;
+}
 
 const char *type_name(int type) { return known(type) ? type_table[type].name : "unknown"; }
 
 bool type_is_float(int type) { return known(type) && type_table[type].is_float; }
 
 bool type_bytes(int type, size_t count, size_t *bytes) {
-    size_t bits = type_bits(type);
-    if (bits == 0) return run_error("element type %d is not known", type);
-    if (count > (SIZE_MAX / 4) / bits) return run_error("a tensor is too large");
-    *bytes = (count * bits + 7) / 8;
+    size_t size = type_size(type);
+    if (size == 0) return run_error("element type %d is not known", type);
+    if (count > SIZE_MAX / 4 / size) return run_error("a tensor is too large");
+    *bytes = count * size;
     return true;
 }
 
@@ -104,7 +109,7 @@ bool guard_whole(const void *data, size_t size) {
 }
 
 bool value_tensor(Value *v, int type, int rank, const int64_t *dim) {
-    size_t count, bytes;
+    size_t count, bytes = 0;
     char *name = v->name;
     *v = (Value){.kind = VAL_ABSENT, .name = name};
     if (rank < 0 || rank > MAX_RANK) return run_error("a tensor of %d dimensions; %d are the most", rank, MAX_RANK);
