@@ -17,7 +17,7 @@ cd "$(dirname "$0")/.." || exit 2
 root=$PWD
 out=${CNNCC_BUILD:-$root/build}
 jobs=${JOBS:-$(nproc 2>/dev/null || echo 2)}
-asan=$root/build-asan
+asan=$out-asan
 python=$out/venv/bin/python
 passed=0 failed=0 skipped=0
 bad_groups='' skipped_groups=''
@@ -160,7 +160,7 @@ configure_and_build() {
 test_build() {
     step 'build with clang, release' configure_and_build "$out" Release clang-19 -DCNNCC_SANITIZE=OFF
     step 'build with clang, sanitizers' configure_and_build "$asan" Debug clang-19 -DCNNCC_SANITIZE=ON
-    step 'build with gcc' configure_and_build "$root/build-gcc" Release gcc -DCNNCC_SANITIZE=OFF
+    step 'build with gcc' configure_and_build "$out-gcc" Release gcc -DCNNCC_SANITIZE=OFF
     [ -x "$out/cnncc" ] || bad build 'there is no cnncc'
     [ -x "$out/cnncc-run" ] || bad build 'there is no cnncc-run'
 }
@@ -219,7 +219,8 @@ conformance() {
         --jobs "$jobs" --runner "$conformance_runner" "$@"
 }
 
-flags='-std=gnu11 -O3 -march=native -ffp-contract=fast -fno-math-errno -fno-trapping-math'
+flags='-std=gnu11 -O3 -march=native -ffp-contract=fast -fno-math-errno -fno-trapping-math -fopenmp'
+warnings='-Wall -Wextra -Wpedantic -Wconversion -Werror'
 sanitize='-std=gnu11 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer'
 
 test_conformance() {
@@ -227,12 +228,12 @@ test_conformance() {
 }
 
 test_compilers() {
-    conformance 'conformance_gcc' "$out/cnncc-run" --quiet --cc gcc --cflags "$flags -fopenmp" --every 25
-    conformance 'conformance_clang' "$out/cnncc-run" --quiet --cc clang-19 --cflags "$flags -fopenmp" --every 20
+    conformance conformance_gcc "$out/cnncc-run" --quiet --cc gcc --cflags "$flags $warnings" --every 25
+    conformance conformance_clang "$out/cnncc-run" --quiet --cc clang-19 --cflags "$flags $warnings" --every 20
 }
 
 test_sanitizers() {
-    conformance 'conformance_sanitizers' "$asan/cnncc-run" --quiet --cc clang-19 --cflags "$sanitize" --every 16
+    conformance conformance_sanitizers "$asan/cnncc-run" --quiet --cc clang-19 --cflags "$sanitize" --every 16
 }
 
 test_models() {

@@ -8,7 +8,7 @@
 enum { SHOWN = 5 }; /* mismatches of one tensor that are printed */
 
 static void say(Compare *c, const char *name, const char *what) {
-    if (!c->first[0]) (void)snprintf(c->first, sizeof c->first, "output '%s': %s", name ? name : "", what);
+    if (!c->first[0]) (void)snprintf(c->first, sizeof c->first, "output '%.90s': %.280s", name ? name : "", what);
     if (c->out) fprintf(c->out, "    output '%s': %s\n", name ? name : "", what);
 }
 

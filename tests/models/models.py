@@ -185,8 +185,8 @@ def load_output(folder, name):
     return [numpy_helper.to_array(t) for t in seq.tensor_values]
 
 
-def run_compiled(opt, folder, feeds, names):
-    args = [opt.runner, str(folder / "m.so"), "--output", str(folder / "out")]
+def run_compiled(opt, folder, feeds, names, threads=1):
+    args = [opt.runner, str(folder / "m.so"), "--output", str(folder / "out"), "--threads", str(threads)]
     shutil.rmtree(folder / "out", ignore_errors=True)
     for i, (name, x) in enumerate(feeds.items()):
         np.save(folder / f"in{i}.npy", x)
@@ -228,6 +228,9 @@ def check(opt, model, folder, path, feeds):
     names, want = reference(path, feeds)
     got = run_compiled(opt, folder, feeds, names)
     worst = 0.0
+    for name, a, b in zip(names, got, run_compiled(opt, folder, feeds, names, threads=3), strict=True):
+        if difference(a, b) != 0:
+            raise Wrong(f"output '{name}' is another one with three threads")
     for name, w, g in zip(names, want, got, strict=True):
         d = difference(w, g)
         if d > model["tol"]:
