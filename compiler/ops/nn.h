@@ -38,5 +38,18 @@ Val *quantize(Op *o, Val *x, Val *scale, Val *zero, DType dt, bool saturate); //
 Val *dequantize(Op *o, Val *x, Val *scale, Val *zero);                       // (x - zero) * scale in f32
 Val *offset_int(Op *o, Val *x, Val *zero);                                   // x - zero in i32; zero may be NULL
 
+// ml.c: constants, tables and transforms of the classical models.
+Val *const_ints(Op *o, int n, const int64_t *v);               // i64 [n]
+Val *const_floats(Op *o, DType dt, int n, const double *v);    // [n]
+Val *const_strs(Op *o, int n, const DataStr *v);               // [n]
+Val *lookup(Op *o, Val *table, Val *index);                    // table[index], in range, for an index of any shape
+Val *post_transform(Op *o, Val *scores, const char *name);     // of [N, n]
+Val *second_class(Op *o, Val *score, const char *name, bool all_positive); // [N, 1] -> [N, 2], transformed
+Val *class_labels(Op *o, Val *index, const char *ints_name);   // index into classlabels_strings or the integers
+int class_count(Op *o, const char *ints_name);
+void tree_ensemble_classifier(Op *o);                          // tree.c
+void tree_ensemble_regressor(Op *o);
+void tree_ensemble(Op *o);
+
 Val *matmul_any(Op *o, Val *a, Val *b); // matmul with the 1-D cases
 #endif

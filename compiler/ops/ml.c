@@ -1,0 +1,506 @@
+// SPDX-License-Identifier: Apache-2.0
+// ai.onnx.ml: features, labels and linear models. Ensembles of trees are in tree.c.
+#include "ops/nn.h"
+
+#include <math.h>
+#include <string.h>
+
+Val *const_ints(Op *o, int n, const int64_t *v)
+{
+    Data *d = data_new(I64, (size_t)n);
+    for (int i = 0; i < n; i++)
+        data_set(d, (size_t)i, (Scalar){.i = v[i]});
+    Ex shape = e_int(n);
+    return b_const(o->g, d, 1, &shape);
+}
+
+Val *const_floats(Op *o, DType dt, int n, const double *v)
+{
+    Data *d = data_new(dt, (size_t)n);
+    for (int i = 0; i < n; i++)
+        data_set(d, (size_t)i, (Scalar){.f = v[i]});
+    Ex shape = e_int(n);
+    return b_const(o->g, d, 1, &shape);
+}
+
+Val *const_strs(Op *o, int n, const DataStr *v)
+{
+    Ex shape = e_int(n);
+    return b_const(o->g, data_alias(STR, (size_t)n, v, false), 1, &shape);
+}
+
+Val *lookup(Op *o, Val *table, Val *index)
+{
+    Val *flat = index->rank == 1 ? index : index->rank ? merge_axes(o, index, 0, index->rank) : unsqueeze(o, index, 0);
+    return reshape(o, gather_plain(o, table, flat, 0), index->rank, index->shape);
+}
+
+/* A list of floats of an attribute as [n], or NULL. */
+static Val *attr_row(Op *o, const char *name, DType dt)
+{
+    const float *f = NULL;
+    int n = attr_floats(o, name, &f);
+    if (n <= 0)
+        return NULL;
+    double *v = NEWN(double, n);
+    for (int i = 0; i < n; i++)
+        v[i] = (double)f[i];
+    return const_floats(o, dt, n, v);
+}
+
+static DType feature_type(const Val *x)
+{
+    return x->dt == F64 ? F64 : F32;
+}
+
+/* x as [N, F]; one dimension is one row */
+static Val *rows(Op *o, Val *x)
+{
+    if (x->rank == 0 || x->rank > 2)
+        op_fail(o, "input 0 has %d dimensions, needs 2", x->rank);
+    return x->rank == 1 ? unsqueeze(o, x, 0) : x;
+}
+
+/* sqrt(2) * erfinv(2p - 1), by Winitzki's approximation with a = 0.147 */
+static Val *probit(Op *o, Val *p)
+{
+    Val *x = sub(o, mul(o, p, like(o, p, 2)), like(o, p, 1)), *one = like(o, x, 1);
+    Val *ln = map1(o, FN_log, mul(o, sub(o, one, x), add(o, one, x)));
+    Val *v = add(o, mul(o, ln, like(o, x, 0.5)), like(o, x, 2 / (3.14159265358979323846 * 0.147)));
+    Val *root = map1(o, FN_sqrt, sub(o, mul(o, v, v), mul(o, ln, like(o, x, 1 / 0.147))));
+    Val *y = map1(o, FN_sqrt, sub(o, root, v));
+    y = select(o, map2(o, FN_lt, x, like(o, x, 0)), map1(o, FN_neg, y), y);
+    return mul(o, y, like(o, y, 1.41421356));
+}
+
+/* softmax that keeps zeros: e_i = x_i == 0 ? x_i * exp(-max) : exp(x_i - max); e / sum(e) */
+static Val *softmax_zero(Op *o, Val *x)
+{
+    int axis = 1;
+    Val *top = reduce_max(o, x, 1, &axis, true), *zero = map2(o, FN_le, map1(o, FN_abs, x), like(o, x, 1e-7));
+    Val *e = select(o, zero, mul(o, x, map1(o, FN_exp, map1(o, FN_neg, top))), map1(o, FN_exp, sub(o, x, top)));
+    Val *sum = reduce_sum(o, e, 1, &axis, true), *none = map2(o, FN_eq, sum, like(o, sum, 0));
+    return select(o, none, like(o, e, 0.5), divide(o, e, sum));
+}
+
+Val *post_transform(Op *o, Val *scores, const char *name)
+{
+    int axis = 1;
+    if (!strcmp(name, "LOGISTIC"))
+        return map1(o, FN_sigmoid, scores);
+    if (!strcmp(name, "SOFTMAX"))
+        return softmax_of(o, scores, 1, &axis);
+    if (!strcmp(name, "SOFTMAX_ZERO"))
+        return softmax_zero(o, scores);
+    if (!strcmp(name, "PROBIT"))
+        return probit(o, scores);
+    if (strcmp(name, "NONE"))
+        op_fail(o, "post_transform %s is unknown", name);
+    return scores;
+}
+
+/* Probabilities s get 1 - s beside them, margins s get -s. */
+Val *second_class(Op *o, Val *s, const char *name, bool all_positive)
+{
+    if (!strcmp(name, "PROBIT"))
+        return probit(o, s);
+    Val *other = all_positive ? sub(o, like(o, s, 1), s) : map1(o, FN_neg, s);
+    Val *both = concat(o, 2, (Val *[]){other, s}, 1);
+    return all_positive ? both : post_transform(o, both, name);
+}
+
+int class_count(Op *o, const char *ints_name)
+{
+    const DataStr *s = NULL;
+    const int64_t *v = NULL;
+    int n = attr_strs(o, "classlabels_strings", &s);
+    return n > 0 ? n : attr_ints(o, ints_name, &v);
+}
+
+Val *class_labels(Op *o, Val *index, const char *ints_name)
+{
+    const DataStr *s = NULL;
+    const int64_t *v = NULL;
+    int n = attr_strs(o, "classlabels_strings", &s);
+    if (n > 0)
+        return lookup(o, const_strs(o, n, s), index);
+    n = attr_ints(o, ints_name, &v);
+    return n > 0 ? lookup(o, const_ints(o, n, v), index) : index;
+}
+
+static Val *argmax_row(Op *o, Val *scores)
+{
+    int axis = 1;
+    return reduce(o, RED_ARGMAX, scores, 1, &axis, false);
+}
+
+/* x W' + b of the attributes: [N, n] */
+static Val *linear_scores(Op *o, Val *x, int64_t n)
+{
+    Val *w = attr_row(o, "coefficients", x->dt), *b = attr_row(o, "intercepts", x->dt);
+    if (!w || n < 1)
+        op_fail(o, "attribute coefficients is missing");
+    Ex shape[2] = {e_int(n), dim(x, 1)};
+    Val *y = matmul(o, x, swap_axes(o, reshape(o, w, 2, shape), 0, 1));
+    return b ? add(o, y, b) : y;
+}
+
+/* y = post(x W' + b) */
+static void linear_regressor(Op *o)
+{
+    Val *x = rows(o, cast(o, o->in[0], F32));
+    o->out[0] = post_transform(o, linear_scores(o, x, attr_int(o, "targets")), attr_str(o, "post_transform"));
+}
+
+/* scores = post(x W' + b); label of the greatest */
+static void linear_classifier(Op *o)
+{
+    Val *x = rows(o, cast(o, o->in[0], F32));
+    const float *f = NULL;
+    const char *post = attr_str(o, "post_transform");
+    int64_t features = need_const(o, dim(x, 1), "the number of features"), n = attr_floats(o, "coefficients", &f);
+    n = features > 0 ? n / features : 0;
+    Val *s = linear_scores(o, x, n);
+    int classes = class_count(o, "classlabels_ints");
+    if (n > 1) {
+        o->out[0] = class_labels(o, argmax_row(o, s), "classlabels_ints");
+        o->out[1] = post_transform(o, s, post);
+        return;
+    }
+    Val *positive = cast(o, squeeze(o, map2(o, FN_lt, like(o, s, 0), s), 1), I64);
+    o->out[0] = classes == 2 ? class_labels(o, positive, "classlabels_ints") : positive;
+    o->out[1] = classes == 2 ? second_class(o, s, post, true) : post_transform(o, s, post);
+}
+
+/* k(x, v) for every row x and support vector v: [N, V] */
+static Val *svm_kernel(Op *o, Val *x, Val *v, const char *kind)
+{
+    const float *p = NULL;
+    int np = attr_floats(o, "kernel_params", &p);
+    double gamma = np > 0 ? (double)p[0] : 0, coef = np > 1 ? (double)p[1] : 0, degree = np > 2 ? (double)p[2] : 0;
+    if (!strcmp(kind, "RBF")) {
+        Val *d = sub(o, unsqueeze(o, x, 1), v);
+        d = reduce_sum(o, mul(o, d, d), 1, (int[]){2}, false);
+        return map1(o, FN_exp, mul(o, d, like(o, d, -gamma)));
+    }
+    Val *y = matmul(o, x, swap_axes(o, v, 0, 1));
+    if (!strcmp(kind, "LINEAR"))
+        return y;
+    y = add(o, mul(o, y, like(o, y, gamma)), like(o, y, coef));
+    if (!strcmp(kind, "POLY"))
+        return map2(o, FN_pow, y, like(o, y, degree));
+    if (strcmp(kind, "SIGMOID"))
+        op_fail(o, "kernel_type %s is unknown", kind);
+    return map1(o, FN_tanh, y);
+}
+
+static Val *attr_matrix(Op *o, const char *name, DType dt, int64_t n, int64_t *cols)
+{
+    Val *v = attr_row(o, name, dt);
+    int64_t len = 0;
+    if (!v || n < 1 || !dim_const(v, 0, &len) || len % n)
+        op_fail(o, "attribute %s does not hold %lld rows", name, (long long)n);
+    Ex shape[2] = {e_int(n), e_int(len / n)};
+    if (cols)
+        *cols = len / n;
+    return reshape(o, v, 2, shape);
+}
+
+/* y = sum over support vectors of a[v] k(x, v) + rho; its sign for one class */
+static void svm_regressor(Op *o)
+{
+    Val *x = rows(o, cast(o, o->in[0], F32)), *k, *y;
+    int64_t n = attr_int(o, "n_supports");
+    if (n > 0) {
+        k = svm_kernel(o, x, attr_matrix(o, "support_vectors", F32, n, NULL), attr_str(o, "kernel_type"));
+        y = matmul(o, k, swap_axes(o, attr_matrix(o, "coefficients", F32, 1, NULL), 0, 1));
+    } else {
+        y = svm_kernel(o, x, attr_matrix(o, "coefficients", F32, 1, NULL), attr_str(o, "kernel_type"));
+    }
+    Val *rho = attr_row(o, "rho", F32);
+    if (rho)
+        y = add(o, y, slice1(o, rho, 0, 0));
+    if (attr_int(o, "one_class"))
+        y = select(o, map2(o, FN_lt, like(o, y, 0), y), like(o, y, 1), like(o, y, -1));
+    o->out[0] = post_transform(o, y, attr_str(o, "post_transform"));
+}
+
+typedef struct { Val *pair, *first, *second; int classes, pairs, vectors; } SvmPairs;
+
+/* The machine of each pair of classes as columns: pair [V, P]; which class wins on either side: first, second [P, C] */
+static SvmPairs svm_pairs(Op *o, int classes, const int64_t *per_class, int vectors)
+{
+    const float *c = NULL;
+    SvmPairs s = {.classes = classes, .pairs = classes * (classes - 1) / 2, .vectors = vectors};
+    if (attr_floats(o, "coefficients", &c) < (classes - 1) * vectors)
+        op_fail(o, "attribute coefficients is too short");
+    double *w = NEWN(double, (size_t)vectors * (size_t)s.pairs + 1), *a = NEWN(double, s.pairs * classes + 1);
+    double *b = NEWN(double, s.pairs * classes + 1);
+    int *start = NEWN(int, classes + 1), p = 0;
+    for (int i = 0; i < classes; i++)
+        start[i + 1] = start[i] + (int)per_class[i];
+    for (int i = 0; i < classes; i++) {
+        for (int j = i + 1; j < classes; j++, p++) {
+            for (int v = start[i]; v < start[i + 1]; v++)
+                w[v * s.pairs + p] = (double)c[(j - 1) * vectors + v];
+            for (int v = start[j]; v < start[j + 1]; v++)
+                w[v * s.pairs + p] = (double)c[i * vectors + v];
+            a[p * classes + i] = b[p * classes + j] = 1;
+        }
+    }
+    Ex ws[2] = {e_int(vectors), e_int(s.pairs)}, cs[2] = {e_int(s.pairs), e_int(classes)};
+    s.pair = reshape(o, const_floats(o, F32, vectors * s.pairs, w), 2, ws);
+    s.first = reshape(o, const_floats(o, F32, s.pairs * classes, a), 2, cs);
+    s.second = reshape(o, const_floats(o, F32, s.pairs * classes, b), 2, cs);
+    return s;
+}
+
+/* scores of the pairs of classes (or of the classes, without support vectors), the class with most votes */
+static void svm_classifier(Op *o)
+{
+    Val *x = rows(o, cast(o, o->in[0], F32)), *rho = attr_row(o, "rho", F32), *votes;
+    const int64_t *per = NULL;
+    const float *prob = NULL;
+    const char *post = attr_str(o, "post_transform");
+    int classes = class_count(o, "classlabels_ints"), np = attr_ints(o, "vectors_per_class", &per), vectors = 0;
+    for (int i = 0; i < np; i++)
+        vectors += (int)per[i];
+    if (attr_floats(o, "prob_a", &prob) > 0)
+        op_fail(o, "probabilities (prob_a, prob_b) are not supported");
+    if (classes < 1 || !rho || (vectors > 0 && np != classes))
+        op_fail(o, "attributes of the classes do not fit");
+    Val *s;
+    if (vectors > 0) {
+        SvmPairs p = svm_pairs(o, classes, per, vectors);
+        Val *k = svm_kernel(o, x, attr_matrix(o, "support_vectors", F32, vectors, NULL), attr_str(o, "kernel_type"));
+        s = add(o, matmul(o, k, p.pair), rho);
+        Val *won = cast(o, map2(o, FN_lt, like(o, s, 0), s), F32);
+        votes = add(o, matmul(o, won, p.first), matmul(o, sub(o, like(o, won, 1), won), p.second));
+    } else {
+        Val *w = attr_matrix(o, "coefficients", F32, classes, NULL);
+        s = votes = add(o, svm_kernel(o, x, w, "LINEAR"), slice1(o, rho, 0, 0));
+    }
+    o->out[0] = class_labels(o, argmax_row(o, votes), "classlabels_ints");
+    o->out[1] = dim(s, 1) == e_int(1) && classes == 2 ? second_class(o, s, post, false) : post_transform(o, s, post);
+}
+
+/* y = (x - offset) * scale */
+static void scaler(Op *o)
+{
+    Val *x = cast(o, o->in[0], F32), *offset = attr_row(o, "offset", F32), *scale = attr_row(o, "scale", F32);
+    if (offset)
+        x = sub(o, x, offset);
+    o->out[0] = scale ? mul(o, x, scale) : x;
+}
+
+/* y = x / norm of its row; x where the norm is 0 */
+static void normalizer(Op *o)
+{
+    Val *x = cast(o, o->in[0], F32), *norm;
+    const char *kind = attr_str(o, "norm");
+    int axis = x->rank - 1;
+    if (x->rank == 0)
+        op_fail(o, "input 0 needs at least 1 dimension");
+    if (!strcmp(kind, "MAX"))
+        norm = reduce_max(o, x, 1, &axis, true);
+    else if (!strcmp(kind, "L1"))
+        norm = reduce_sum(o, map1(o, FN_abs, x), 1, &axis, true);
+    else
+        norm = map1(o, FN_sqrt, reduce_sum(o, mul(o, x, x), 1, &axis, true));
+    o->out[0] = select(o, map2(o, FN_eq, norm, like(o, norm, 0)), x, divide(o, x, norm));
+}
+
+/* y = x > threshold ? 1 : 0 */
+static void binarizer(Op *o)
+{
+    Val *x = o->in[0], *t = scalar(o, feature_type(x), attr_float(o, "threshold"));
+    o->out[0] = cast(o, map2(o, FN_lt, t, cast(o, x, t->dt)), x->dt);
+}
+
+/* y = x == replaced (or both NaN) ? imputed : x */
+static void imputer(Op *o)
+{
+    Val *x = o->in[0], *value, *hit;
+    const int64_t *v = NULL;
+    if (dt_is_float(x->dt)) {
+        double old = attr_float(o, "replaced_value_float");
+        value = attr_row(o, "imputed_value_floats", x->dt);
+        hit = isnan(old) ? map1(o, FN_isnan, x) : map2(o, FN_eq, x, like(o, x, old));
+    } else {
+        int n = attr_ints(o, "imputed_value_int64s", &v);
+        value = n > 0 ? cast(o, const_ints(o, n, v), x->dt) : NULL;
+        hit = map2(o, FN_eq, x, scalar_int(o, x->dt, attr_int(o, "replaced_value_int64")));
+    }
+    if (!value)
+        op_fail(o, "the values to impute are missing");
+    o->out[0] = select(o, hit, value, x);
+}
+
+/* y = the inputs side by side, the first inputdimensions[i] columns of each */
+static void feature_vectorizer(Op *o)
+{
+    const int64_t *n = NULL;
+    int have = attr_ints(o, "inputdimensions", &n);
+    Val **v = NEWN(Val *, o->nin);
+    for (int i = 0; i < o->nin; i++) {
+        v[i] = rows(o, cast(o, o->in[i], F32));
+        int64_t c;
+        if (i < have && !(dim_const(v[i], 1, &c) && c == n[i]))
+            v[i] = pad_or_crop(o, v[i], 1, e_int(0), e_sub(e_int(n[i]), dim(v[i], 1)), like(o, v[i], 0));
+    }
+    o->out[0] = concat(o, o->nin, v, 1);
+}
+
+/* z = x[.., y] */
+static void array_feature_extractor(Op *o)
+{
+    Val *x = o->in[0], *y = o->in[1];
+    if (x->rank == 0)
+        op_fail(o, "input 0 needs at least 1 dimension");
+    y = y->rank == 0 ? unsqueeze(o, y, 0) : merge_axes(o, y, 0, y->rank);
+    Val *z = take(o, x, y, x->rank - 1);
+    o->out[0] = x->rank == 1 ? unsqueeze(o, z, 0) : z;
+}
+
+/* y[.., i] = x[..] == category i */
+static void one_hot_encoder(Op *o)
+{
+    const int64_t *v = NULL;
+    Val *x = o->in[0];
+    int n = attr_ints(o, "cats_int64s", &v);
+    if (x->dt == STR || n <= 0)
+        op_fail(o, "categories that are strings are not supported");
+    Val *hit = map2(o, FN_eq, unsqueeze(o, cast(o, x, I64), x->rank), const_ints(o, n, v));
+    o->out[0] = cast(o, hit, F32);
+}
+
+static Val *attr_list(Op *o, const char *what, DType *dt)
+{
+    const float *f = NULL;
+    const int64_t *v = NULL;
+    const DataStr *s = NULL;
+    int n;
+    Val *list = NULL;
+    if ((n = attr_ints(o, arena_printf("%s_int64s", what), &v)) > 0)
+        list = const_ints(o, n, v);
+    else if (attr_floats(o, arena_printf("%s_floats", what), &f) > 0)
+        list = attr_row(o, arena_printf("%s_floats", what), F32);
+    else if ((n = attr_strs(o, arena_printf("%s_strings", what), &s)) > 0)
+        list = const_strs(o, n, s);
+    else if (attr_has(o, arena_printf("%s_tensor", what)))
+        list = attr_tensor(o, arena_printf("%s_tensor", what));
+    if (!list || list->rank != 1)
+        op_fail(o, "attributes %s_* are missing", what);
+    *dt = list->dt;
+    return list;
+}
+
+static Val *label_default(Op *o, DType dt)
+{
+    Val *v = attr_has(o, "default_tensor") ? attr_tensor(o, "default_tensor") : NULL;
+    if (v)
+        return v->rank ? reshape(o, v, 1, (Ex[]){e_int(1)}) : unsqueeze(o, v, 0);
+    if (dt == STR) {
+        DataStr *s = NEWN(DataStr, 1);
+        s->p = attr_str_or(o, "default_string", "_Unused");
+        s->n = strlen(s->p);
+        return const_strs(o, 1, s);
+    }
+    v = dt_is_float(dt) ? scalar(o, dt, attr_float_or(o, "default_float", -0.0)) : scalar_int(o, dt, attr_int_or(o, "default_int64", -1));
+    return unsqueeze(o, v, 0);
+}
+
+/* 1 + the last k with keys[k] == x, 0 without one; strings by comparing constants only */
+static Val *find_key(Op *o, Val *x, Val *keys)
+{
+    const Data *k = val_const(keys), *d = val_const(x);
+    if (!k)
+        op_fail(o, "the keys are not constant");
+    if (x->dt == STR) {
+        if (!d)
+            op_fail(o, "looking up strings that are not constant is not supported");
+        Data *r = data_new(I64, d->n);
+        const DataStr *a = d->p, *b = k->p;
+        for (size_t i = 0; i < d->n; i++)
+            for (size_t j = 0; j < k->n; j++)
+                if (a[d->splat ? 0 : i].n == b[j].n && !memcmp(a[d->splat ? 0 : i].p, b[j].p, b[j].n))
+                    data_set(r, i, (Scalar){.i = (int64_t)j + 1});
+        return b_const(o->g, r, x->rank, x->shape);
+    }
+    Val *v = unsqueeze(o, cast(o, x, keys->dt), x->rank), *hit = map2(o, FN_eq, v, keys);
+    if (dt_is_float(keys->dt))
+        hit = map2(o, FN_or, hit, map2(o, FN_and, map1(o, FN_isnan, v), map1(o, FN_isnan, keys)));
+    Val *index = add(o, iota(o, I64, dim(keys, 0)), scalar_int(o, I64, 1));
+    return reduce_max(o, select(o, hit, index, scalar_int(o, I64, 0)), 1, (int[]){x->rank}, false);
+}
+
+static void map_labels(Op *o, Val *keys, Val *values, Val *none)
+{
+    Val *table = concat(o, 2, (Val *[]){none, values}, 0);
+    o->out[0] = lookup(o, table, find_key(o, o->in[0], keys));
+}
+
+/* y = values[k] where keys[k] == x, else the default */
+static void label_encoder(Op *o)
+{
+    DType kt, vt;
+    const DataStr *s = NULL;
+    Val *x = o->in[0], *keys, *values;
+    if (o->since >= 2) {
+        keys = attr_list(o, "keys", &kt);
+        values = attr_list(o, "values", &vt);
+        map_labels(o, keys, values, label_default(o, vt));
+        return;
+    }
+    int n = attr_strs(o, "classes_strings", &s);
+    if (n < 1)
+        op_fail(o, "attribute classes_strings is missing");
+    Val *names = const_strs(o, n, s), *index = iota(o, I64, e_int(n));
+    if (x->dt == STR)
+        map_labels(o, names, index, label_default(o, I64));
+    else
+        map_labels(o, index, names, label_default(o, STR));
+}
+
+/* y = the string of an integer, or the integer of a string */
+static void category_mapper(Op *o)
+{
+    const DataStr *s = NULL;
+    const int64_t *v = NULL;
+    int n = attr_strs(o, "cats_strings", &s);
+    if (n < 1 || attr_ints(o, "cats_int64s", &v) != n)
+        op_fail(o, "cats_strings and cats_int64s do not fit");
+    Val *names = const_strs(o, n, s), *ints_of = const_ints(o, n, v);
+    if (o->in[0]->dt == STR)
+        map_labels(o, names, ints_of, label_default(o, I64));
+    else
+        map_labels(o, ints_of, names, label_default(o, STR));
+}
+
+static void needs_maps(Op *o)
+{
+    op_fail(o, "values that are maps are not supported");
+}
+
+const OpDef ops_ml[] = {
+    {"LinearRegressor", 1, linear_regressor},
+    {"LinearClassifier", 1, linear_classifier},
+    {"SVMRegressor", 1, svm_regressor},
+    {"SVMClassifier", 1, svm_classifier},
+    {"Scaler", 1, scaler},
+    {"Normalizer", 1, normalizer},
+    {"Binarizer", 1, binarizer},
+    {"Imputer", 1, imputer},
+    {"FeatureVectorizer", 1, feature_vectorizer},
+    {"ArrayFeatureExtractor", 1, array_feature_extractor},
+    {"OneHotEncoder", 1, one_hot_encoder},
+    {"LabelEncoder", 1, label_encoder},
+    {"CategoryMapper", 1, category_mapper},
+    {"TreeEnsembleRegressor", 1, tree_ensemble_regressor},
+    {"TreeEnsembleClassifier", 1, tree_ensemble_classifier},
+    {"TreeEnsemble", 5, tree_ensemble},
+    {"ZipMap", 1, needs_maps},
+    {"CastMap", 1, needs_maps},
+    {"DictVectorizer", 1, needs_maps},
+    {NULL, 0, NULL},
+};
