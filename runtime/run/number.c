@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Elements of every ONNX type as numbers and as text.
 #include <inttypes.h>
-#include <math.h>
 #include <string.h>
 
 #include "run.h"
@@ -39,25 +38,25 @@ static double small_decode(SmallFloat k, unsigned u) {
     unsigned f_mask = (1u << k.fraction) - 1, e_mask = (1u << e_bits) - 1;
     unsigned f = u & f_mask, e = (u >> k.fraction) & e_mask;
     double sign = (u >> (k.bits - 1)) & 1u ? -1.0 : 1.0;
-    if (k.top == TOP_NAN_NEGATIVE_ZERO && u == 1u << (k.bits - 1)) return NAN;
-    if (k.top == TOP_NAN_ALL_ONES && e == e_mask && f == f_mask) return NAN;
-    if (k.top == TOP_IEEE && e == e_mask) return f ? NAN : sign * INFINITY;
-    if (e == 0) return sign * ldexp((double)f, 1 - k.bias - k.fraction);
-    return sign * ldexp((double)(f + f_mask + 1), (int)e - k.bias - k.fraction);
+    if (k.top == TOP_NAN_NEGATIVE_ZERO && u == 1u << (k.bits - 1)) return __builtin_nan("");
+    if (k.top == TOP_NAN_ALL_ONES && e == e_mask && f == f_mask) return __builtin_nan("");
+    if (k.top == TOP_IEEE && e == e_mask) return f ? __builtin_nan("") : sign * __builtin_inf();
+    if (e == 0) return sign * __builtin_ldexp((double)f, 1 - k.bias - k.fraction);
+    return sign * __builtin_ldexp((double)(f + f_mask + 1), (int)e - k.bias - k.fraction);
 }
 
 /* Nearest, ties to even, overflow to infinity; for the IEEE kinds only. */
 static unsigned small_encode(SmallFloat k, double x) {
     int e_bits = k.bits - 1 - k.fraction, e = 0;
     unsigned top = ((1u << e_bits) - 1) << k.fraction;
-    unsigned sign = signbit(x) ? 1u << (k.bits - 1) : 0;
-    if (isnan(x)) return sign | top | 1u << (k.fraction - 1);
-    x = fabs(x);
-    if (isinf(x)) return sign | top;
-    (void)frexp(x, &e);
+    unsigned sign = __builtin_signbit(x) ? 1u << (k.bits - 1) : 0;
+    if (__builtin_isnan(x)) return sign | top | 1u << (k.fraction - 1);
+    x = __builtin_fabs(x);
+    if (__builtin_isinf(x)) return sign | top;
+    (void)__builtin_frexp(x, &e);
     e -= 1;
     if (x == 0 || e < 1 - k.bias) e = 1 - k.bias;
-    double m = nearbyint(ldexp(x, k.fraction - e)); /* in [0, 2^(fraction+1)] */
+    double m = __builtin_nearbyint(__builtin_ldexp(x, k.fraction - e)); /* in [0, 2^(fraction+1)] */
     unsigned u = (unsigned)m + ((unsigned)(e + k.bias - 1) << k.fraction);
     return sign | (u > top ? top : u);
 }
@@ -108,7 +107,7 @@ double number_get(int type, const void *data, size_t i) {
         return small_decode(small_float(type), ((const uint8_t *)data)[i] & 15u);
     case CNN_FLOAT8E8M0: {
         int e = ((const uint8_t *)data)[i];
-        return e == 255 ? (double)NAN : ldexp(1.0, e - 127);
+        return e == 255 ? (double)__builtin_nan("") : __builtin_ldexp(1.0, e - 127);
     }
     case CNN_UINT64:
         return (double)((const uint64_t *)data)[i];

@@ -109,7 +109,7 @@ bool guard_whole(const void *data, size_t size) {
 }
 
 bool value_tensor(Value *v, int type, int rank, const int64_t *dim) {
-    size_t count, bytes = 0;
+    size_t count = 0, bytes = 0;
     char *name = v->name;
     *v = (Value){.kind = VAL_ABSENT, .name = name};
     if (rank < 0 || rank > MAX_RANK) return run_error("a tensor of %d dimensions; %d are the most", rank, MAX_RANK);
