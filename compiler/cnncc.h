@@ -210,7 +210,9 @@ struct Graph {
     const char *name;
     const char **meta; int nmeta; // metadata: key, value, key, value…
     void *table;                  // hash-consing
+    void *known;                  // val_const's results
     const char *origin;           // what new nodes are named after: the ONNX node being imported
+    int first_ex;                 // expressions with this id or a higher one were made after the graph
 };
 Graph *graph_new(Graph *parent);
 
@@ -242,6 +244,8 @@ Node *b_if(Graph *g, Val *cond, Graph *then_g, Graph *else_g, int ncap, Val *con
 Node *b_loop(Graph *g, Val *trip, Val *cond, int ncarry, Val *const *carry, int ncap, Val *const *cap, Graph *body); // see prim.def
 Node *b_call(Graph *g, const CallDef *def, int n, Val *const *in, const void *aux, size_t aux_size, int nout, const Val *out_types);
 void graph_output(Graph *g, Val *v, const char *name);
+Ex extent_new(void);                    // a symbol for an extent that only the run knows
+bool extent_inside(const Graph *g, Ex e);  // whether e needs symbols or elements of the region g
 void graph_guard(Graph *g, GuardKind kind, Ex a, Ex b, const char *what); // dropped when proved; fatal when disproved
 Ex val_numel(const Val *v);
 bool val_same_shape(const Val *a, const Val *b);
@@ -297,6 +301,7 @@ struct Options {
     DimFix *dim; int ndim;
     ShapeFix *shape; int nshape;
     const char *dump;      // comma list of pass names
+    const char *eval_dir;  // --eval DIR: input_*.pb and output_*.pb
     const char *emit_onnx;
     bool exact, relax, portable, example, eval, grad, train, timing;
     const char *loss, *optimizer, *requires_grad, *freeze, *input_grad;

@@ -36,7 +36,7 @@ Val *scope_find(Scope *s, const char *name) {
     if (!v || v == &poison || v == &absent) return v;
     while (n > 0) {
         s = chain[--n];
-        v = capture(s, v);
+        if (v->node->g != s->g) v = capture(s, v);
         map_put(&s->names, key, v);
     }
     return v;
@@ -163,32 +163,60 @@ static Val *declared_rank(Graph *g, Val *v, const Onnx__ValueInfoProto *p) {
     return b_reshape(g, v, 1, &one);
 }
 
-Graph *attr_graph(Op *o, const char *name, int nparam, Val *const *param_like, int *ncap, Val ***cap) {
-    NodeContext *c = o->importer;
-    Importer *im = c->im;
+// The sub-graph of an attribute that can be imported here, with its scope.
+static const Attr *sub_graph(Op *o, const char *name) {
     const Attr *a = attr_find(o->attr, o->nattr, intern(name));
     if (!a || a->type != SCHEMA_ATTR_GRAPH) op_fail(o, "attribute %s is missing", name);
-    if (a->scope->g != o->g) op_fail(o, "attribute %s refers to a graph of another region", name);
+    return a;
+}
+
+void attr_graph_counts(Op *o, const char *name, int *nin, int *nout) {
+    const Onnx__GraphProto *p = sub_graph(o, name)->graph;
+    if (p->n_input > 10000 || p->n_output > 10000) op_fail(o, "%s has too many inputs or outputs", name);
+    *nin = (int)p->n_input;
+    *nout = (int)p->n_output;
+}
+
+int attr_inline(Op *o, const char *name, Graph *g, int nparam, Val *const *param, Val **out, Val ***cap) {
+    NodeContext *c = o->importer;
+    Importer *im = c->im;
+    const Attr *a = sub_graph(o, name);
     const Onnx__GraphProto *p = a->graph;
+    if (a->scope->g != g && a->scope->g != g->parent)
+        op_fail(o, "attribute %s refers to a graph of another region", name);
     if (++im->depth > IMPORT_DEPTH) op_fail(o, "functions and sub-graphs are more than %d deep", (int)IMPORT_DEPTH);
     if (p->n_input != (size_t)nparam) op_fail(o, "%s has %zu inputs, needs %d", name, p->n_input, nparam);
-    Graph *g = graph_new(o->g);
-    g->name = p->name && *p->name ? intern(p->name) : name;
     Scope s = {.up = a->scope, .g = g, .frame = a->scope->frame, .node = p->node, .nnode = p->n_node};
     s.where = arena_printf("%s, %s: ", node_text(c->scope, c->node, c->index, o->since), name);
     int errors = diag_errors, unsupported = im->nunsupported;
     for (int i = 0; i < nparam; i++) {
-        Val *v = b_param(g, param_like[i]);
         const char *id = p->input[i]->name;
-        v->name = intern(id ? id : "");
-        scope_define(im, &s, v->name, declared_rank(g, v, p->input[i]), "input");
+        scope_define(im, &s, id ? id : "", declared_rank(g, param[i], p->input[i]), "input");
     }
     import_initializers(im, &s, p);
     import_nodes(im, &s, p->n_node, p->node);
-    for (size_t i = 0; i < p->n_output; i++) import_output(&s, p->output[i]->name ? p->output[i]->name : "", "");
-    if (diag_errors > errors || im->nunsupported > unsupported || (size_t)g->nout != p->n_output) op_fail_quietly(o);
-    *ncap = s.ncap;
-    *cap = s.cap;
+    for (size_t i = 0; i < p->n_output; i++) {
+        const char *id = p->output[i]->name ? p->output[i]->name : "";
+        out[i] = scope_find(&s, id);
+        if (!out[i]) error("%soutput '%s' is not defined", s.where, id);
+        if (!out[i] || out[i] == &poison || out[i] == &absent) op_fail_quietly(o);
+    }
+    if (diag_errors > errors || im->nunsupported > unsupported) op_fail_quietly(o);
     im->depth--;
+    if (cap) *cap = s.cap;
+    return s.ncap;
+}
+
+Graph *attr_graph(Op *o, const char *name, int nparam, Val *const *param_like, int *ncap, Val ***cap) {
+    const Onnx__GraphProto *p = sub_graph(o, name)->graph;
+    Graph *g = graph_new(o->g);
+    g->name = p->name && *p->name ? intern(p->name) : name;
+    Val **param = NEWN(Val *, nparam + 1), **out = NEWN(Val *, p->n_output + 1);
+    for (int i = 0; i < nparam; i++) {
+        param[i] = b_param(g, param_like[i]);
+        if (p->n_input == (size_t)nparam && p->input[i]->name) param[i]->name = intern(p->input[i]->name);
+    }
+    *ncap = attr_inline(o, name, g, nparam, param, out, cap);
+    for (size_t i = 0; i < p->n_output; i++) graph_output(g, out[i], intern(p->output[i]->name));
     return g;
 }

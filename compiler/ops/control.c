@@ -52,4 +52,253 @@ static void constant(Op *o) {
     }
 }
 
-const OpDef ops_control[] = {{"Constant", 1, constant}, {NULL, 0, NULL}};
+// ---- If ------------------------------------------------------------------------------------------
+
+// A condition or count as rank 0: some exporters give it one dimension of extent 1.
+static Val *as_scalar(Op *o, Val *x, const char *what) {
+    if (x->rank == 0) return x;
+    for (int i = 0; i < x->rank; i++)
+        if (!e_is(dim(x, i), 1)) op_fail(o, "%s has more than one element", what);
+    return reshape(o, x, 0, NULL);
+}
+
+// Whether a boolean is known: 0, 1, or -1.
+static int known_truth(Val *x) {
+    Ex e;
+    int64_t c;
+    return known_ints(x, &e, 1) == 1 && e_is_const(e, &c) ? c != 0 : -1;
+}
+
+static int find_val(Val *const *v, int n, const Val *x) {
+    for (int i = 0; i < n; i++)
+        if (v[i] == x) return i;
+    return -1;
+}
+
+// Gives the region g, whose parameters are the values in `own`, a parameter for each of `all`, in order.
+static void order_params(Graph *g, int nown, Val *const *own, int nall, Val *const *all) {
+    Val **in = NEWN(Val *, nall + 1);
+    for (int i = 0; i < nall; i++) {
+        int at = find_val(own, nown, all[i]);
+        in[i] = at >= 0 ? g->in[at] : b_param(g, all[i]);
+    }
+    for (g->nin = 0; g->nin < nall;) PUSH(g->in, g->nin, g->cap_in, in[g->nin]);
+}
+
+static void check_branches(Op *o, const Graph *a, const Graph *b) {
+    for (int i = 0; i < o->nout; i++) {
+        const Val *x = a->out[i], *y = b->out[i];
+        if (x->kind != y->kind || x->dt != y->dt)
+            op_fail(o, "output %d is %s in one branch, %s in the other", i, dt_onnx_name(x->dt), dt_onnx_name(y->dt));
+        if (x->kind == K_TENSOR && x->rank != y->rank)
+            op_fail(o, "output %d has %d dimensions in one branch, %d in the other", i, x->rank, y->rank);
+    }
+}
+
+// y = cond ? then_branch() : else_branch(). A known condition leaves one branch, in place.
+static void op_if(Op *o) {
+    int truth = known_truth(o->in[0]), nin, nout[2];
+    attr_graph_counts(o, "then_branch", &nin, &nout[0]);
+    attr_graph_counts(o, "else_branch", &nin, &nout[1]);
+    if (nout[0] < o->nout || nout[1] < o->nout) op_fail(o, "a branch has fewer outputs than the node");
+    if (truth >= 0) {
+        Val **out = NEWN(Val *, nout[0] + nout[1] + 1);
+        attr_inline(o, truth ? "then_branch" : "else_branch", o->g, 0, NULL, out, NULL);
+        for (int i = 0; i < o->nout; i++) o->out[i] = out[i];
+        return;
+    }
+    int ncap[2];
+    Val **cap[2];
+    Graph *then_g = attr_graph(o, "then_branch", 0, NULL, &ncap[0], &cap[0]);
+    Graph *else_g = attr_graph(o, "else_branch", 0, NULL, &ncap[1], &cap[1]);
+    check_branches(o, then_g, else_g);
+    then_g->nout = else_g->nout = o->nout;
+    Val **all = NEWN(Val *, ncap[0] + ncap[1] + 1);
+    int n = 0;
+    for (int b = 0; b < 2; b++)
+        for (int i = 0; i < ncap[b]; i++)
+            if (find_val(all, n, cap[b][i]) < 0) all[n++] = cap[b][i];
+    order_params(then_g, ncap[0], cap[0], n, all);
+    order_params(else_g, ncap[1], cap[1], n, all);
+    Node *node = b_if(o->g, as_scalar(o, o->in[0], "the condition"), then_g, else_g, n, all);
+    for (int i = 0; i < o->nout; i++) o->out[i] = &node->out[i];
+}
+
+// ---- Loop and Scan -----------------------------------------------------------------------------------
+
+// A loop's body being made: iteration, condition, carried values and captures are its parameters.
+typedef struct {
+    Graph *g;
+    Op op; // the operator, with new nodes going into the body
+    int ncarry;
+    Val **carry; // their types in the body: an extent that an iteration may change is a symbol
+    bool (*vary)[MAX_RANK];
+} Body;
+
+// Starts the region. An empty carried extent is taken to grow.
+static void body_start(Op *o, Body *b, int ncarry, Val *const *init) {
+    b->g = graph_new(o->g);
+    b->g->origin = o->g->origin;
+    b->op = *o;
+    b->op.g = b->g;
+    if (!b->vary) b->vary = arena_alloc(sizeof *b->vary * (size_t)(ncarry + 1));
+    b->ncarry = ncarry;
+    b->carry = NEWN(Val *, ncarry + 1);
+    b_param(b->g, &(Val){.kind = K_TENSOR, .dt = I64});
+    b_param(b->g, &(Val){.kind = K_TENSOR, .dt = BOOL});
+    for (int i = 0; i < ncarry; i++) {
+        Val type = *init[i];
+        Ex shape[MAX_RANK];
+        for (int k = 0; k < type.rank; k++)
+            shape[k] = b->vary[i][k] || e_is(type.shape[k], 0) ? extent_new() : type.shape[k];
+        type.shape = shape;
+        type.name = NULL;
+        b->carry[i] = b_param(b->g, &type);
+    }
+}
+
+// Whether every carried value leaves the body as it came in; else the extents that differ vary, and the
+// body is to be made again.
+static bool body_stable(Op *o, Body *b, Val *const *next) {
+    bool stable = true;
+    for (int i = 0; i < b->ncarry; i++) {
+        const Val *from = b->carry[i], *to = next[i];
+        if (from->kind != to->kind || from->dt != to->dt)
+            op_fail(o, "carried value %d is %s, but %s after an iteration", i, dt_onnx_name(from->dt),
+                    dt_onnx_name(to->dt));
+        if (from->kind == K_TENSOR && from->rank != to->rank)
+            op_fail(o, "carried value %d has %d dimensions, but %d after an iteration", i, from->rank, to->rank);
+        for (int k = 0; k < from->rank; k++) {
+            if (from->shape[k] == to->shape[k] || extent_inside(b->g, from->shape[k])) continue;
+            b->vary[i][k] = true;
+            stable = false;
+        }
+    }
+    return stable;
+}
+
+// trip: at most so often; cond: while it holds, NULL always. y = carried values, then stacked ones
+static void op_loop(Op *o) {
+    Val *trip = o->in[0], *cond = o->nin > 1 ? o->in[1] : NULL;
+    int ncarry = o->nin > 2 ? o->nin - 2 : 0, nin, nout, ncap;
+    Val **init = o->in + 2, **cap, **out, **param;
+    for (int i = 0; i < ncarry; i++)
+        if (!init[i]) op_fail(o, "input %d is missing", i + 2);
+    attr_graph_counts(o, "body", &nin, &nout);
+    if (nin != ncarry + 2) op_fail(o, "the body has %d inputs, needs %d", nin, ncarry + 2);
+    if (nout < ncarry + 1 || nout - 1 < o->nout) op_fail(o, "the body has %d outputs", nout);
+    out = NEWN(Val *, nout + 1);
+    param = NEWN(Val *, nin + 1);
+    Body b = {0};
+    do {
+        body_start(o, &b, ncarry, init);
+        for (int i = 0; i < nin; i++) param[i] = b.g->in[i];
+        ncap = attr_inline(o, "body", b.g, nin, param, out, &cap);
+    } while (!body_stable(o, &b, out + 1));
+    Val *keep = cond ? as_scalar(&b.op, out[0], "the condition") : scalar_int(&b.op, BOOL, 1);
+    if (keep->dt != BOOL) op_fail(o, "the body's condition is %s", dt_onnx_name(keep->dt));
+    graph_output(b.g, keep, "cond");
+    for (int i = 1; i < nout; i++) graph_output(b.g, out[i], out[i]->name ? out[i]->name : "");
+    cond = cond ? as_scalar(o, cond, "the condition") : scalar_int(o, BOOL, 1);
+    trip = trip ? as_scalar(o, trip, "the trip count") : scalar_int(o, I64, INT64_MAX);
+    Node *n = b_loop(o->g, trip, cond, ncarry, init, ncap, cap, b.g);
+    for (int i = 0; i < o->nout; i++) o->out[i] = &n->out[i];
+}
+
+// The axis and direction that two attributes give to number i of n.
+static int scan_axis(Op *o, const char *attr, int i, int rank) {
+    const int64_t *v;
+    int n = attr_ints(o, attr, &v);
+    return axis_of(o, i < n ? v[i] : 0, rank);
+}
+
+static bool scan_reversed(Op *o, const char *attr, int i) {
+    const int64_t *v;
+    int n = attr_ints(o, attr, &v);
+    return i < n && v[i] != 0;
+}
+
+// Row i of a scan input inside of the body, where x is a parameter.
+static Val *scan_row(Op *in, Val *x, Val *i, int axis, bool reversed) {
+    if (reversed) i = sub(in, b_dims(in->g, I64, 0, NULL, (Ex[]){e_sub(dim(x, axis), e_int(1))}), i);
+    return take(in, x, i, axis);
+}
+
+typedef struct {
+    int nstate, nscan, nout; // carried values, scanned inputs, stacked outputs
+    int axis[64];            // of the scanned inputs
+    bool reversed[64];
+    int out_axis[64];
+    bool out_reversed[64];
+} ScanShape;
+
+static void scan_shape(Op *o, ScanShape *s, Val *const *x) {
+    int nin, nout;
+    attr_graph_counts(o, "body", &nin, &nout);
+    s->nscan = (int)attr_int(o, "num_scan_inputs");
+    s->nstate = o->nin - s->nscan;
+    s->nout = nout - s->nstate;
+    if (s->nscan < 1 || s->nscan > 64 || s->nstate < 0 || s->nout < 0 || s->nout > 64 || nin != o->nin)
+        op_fail(o, "%d scan inputs of %d do not fit a body of %d inputs and %d outputs", s->nscan, o->nin, nin, nout);
+    if (o->nout > nout) op_fail(o, "%d outputs, the body has %d", o->nout, nout);
+    for (int i = 0; i < s->nscan; i++) {
+        s->axis[i] = scan_axis(o, "scan_input_axes", i, x[s->nstate + i]->rank);
+        s->reversed[i] = scan_reversed(o, "scan_input_directions", i);
+        Ex n = dim(x[s->nstate + i], s->axis[i]), first = dim(x[s->nstate], s->axis[0]);
+        if (n != first) graph_guard(o->g, G_EQ, n, first, "scan inputs of one length");
+    }
+}
+
+// state, y[i] = body(state, x[i]): a loop of the scanned axis's length. x: states, then scanned inputs
+static void scan_loop(Op *o, ScanShape *s, Val *const *x, Val **y) {
+    int nbody = s->nstate + s->nout, nin = s->nstate + s->nscan, ncap;
+    Val **out = NEWN(Val *, nbody + 1), **param = NEWN(Val *, nin + 1), **inner;
+    Body b = {0};
+    do {
+        body_start(o, &b, s->nstate, x);
+        for (int i = 0; i < s->nstate; i++) param[i] = b.carry[i];
+        Val *full[64];
+        for (int i = 0; i < s->nscan; i++) full[i] = b_param(b.g, x[s->nstate + i]);
+        for (int i = 0; i < s->nscan; i++)
+            param[s->nstate + i] = scan_row(&b.op, full[i], b.g->in[0], s->axis[i], s->reversed[i]);
+        ncap = attr_inline(o, "body", b.g, nin, param, out, &inner);
+    } while (!body_stable(o, &b, out));
+    graph_output(b.g, scalar_int(&b.op, BOOL, 1), "cond");
+    for (int i = 0; i < nbody; i++) graph_output(b.g, out[i], out[i]->name ? out[i]->name : "");
+    Val **cap = NEWN(Val *, s->nscan + ncap + 1);
+    for (int i = 0; i < s->nscan; i++) cap[i] = x[s->nstate + i];
+    for (int i = 0; i < ncap; i++) cap[s->nscan + i] = inner[i];
+    Ex n = dim(x[s->nstate], s->axis[0]);
+    Val *trip = b_dims(o->g, I64, 0, NULL, &n);
+    Node *loop = b_loop(o->g, trip, scalar_int(o, BOOL, 1), s->nstate, x, s->nscan + ncap, cap, b.g);
+    for (int i = 0; i < nbody; i++) y[i] = &loop->out[i];
+    for (int i = 0; i < s->nout; i++) {
+        Val *v = y[s->nstate + i];
+        if (s->out_reversed[i]) {
+            Ex len = dim(v, 0);
+            v = slice(o, v, 0, e_sub(len, e_int(1)), len, e_int(-1));
+        }
+        y[s->nstate + i] = move_axis(o, v, 0, s->out_axis[i]);
+    }
+}
+
+// y = the states and stacked outputs of a body over the slices of the scanned inputs
+static void op_scan(Op *o) {
+    ScanShape s = {0};
+    for (int i = 0; i < o->nin; i++)
+        if (!o->in[i]) op_fail(o, "input %d is missing", i);
+    if (attr_int(o, "num_scan_inputs") > o->nin) op_fail(o, "more scan inputs than inputs");
+    scan_shape(o, &s, o->in);
+    Val **y = NEWN(Val *, s.nstate + s.nout + 1);
+    for (int i = 0; i < s.nout; i++) {
+        s.out_reversed[i] = scan_reversed(o, "scan_output_directions", i);
+        const int64_t *v;
+        int n = attr_ints(o, "scan_output_axes", &v);
+        s.out_axis[i] = i < n ? (int)v[i] : 0;
+    }
+    scan_loop(o, &s, o->in, y);
+    for (int i = 0; i < o->nout; i++) o->out[i] = y[i];
+}
+
+const OpDef ops_control[] = {
+    {"Constant", 1, constant}, {"If", 1, op_if}, {"Loop", 1, op_loop}, {"Scan", 9, op_scan}, {NULL, 0, NULL}};

@@ -7,6 +7,8 @@
 #define CNNCC_OP_H
 #include "cnncc.h"
 
+#include <stdlib.h> // before `select`, which sys/select.h declares too
+
 typedef struct Attr Attr; // import/attr.c
 typedef struct {
     const char *type, *domain, *name; // Conv, "", the node's name
@@ -42,6 +44,11 @@ int attr_floats(Op *o, const char *name, const float **v);
 int attr_strs(Op *o, const char *name, const DataStr **v);
 Val *attr_tensor(Op *o, const char *name);                   // NULL when absent
 Graph *attr_graph(Op *o, const char *name, int nparam, Val *const *param_like, int *ncap, Val ***cap); // imports a sub-graph as a region: parameters like these, then its captures
+void attr_graph_counts(Op *o, const char *name, int *nin, int *nout);
+// Imports a sub-graph's nodes into g, which is o->g or a region being made in it, with these values as its
+// inputs. What it reads from outside of a region becomes further parameters of g: their count is
+// returned, the outer values in *cap (may be NULL when g is o->g).
+int attr_inline(Op *o, const char *name, Graph *g, int nparam, Val *const *param, Val **out, Val ***cap);
 
 // Types and shapes.
 static inline Ex dim(const Val *x, int i) { return x->shape[i < 0 ? i + x->rank : i]; }

@@ -24,6 +24,7 @@ Graph *graph_new(Graph *parent) {
     Graph *g = NEW(Graph);
     g->parent = parent;
     g->table = NEW(Table);
+    g->first_ex = e_index("first", e_int(1))->id;
     return g;
 }
 
@@ -536,12 +537,20 @@ Val *b_copy(Graph *g, Val *x) {
 
 // ---- control ----------------------------------------------------------------------------------
 
-// A fresh symbol for an extent that only the run knows.
-static Ex unknown_extent(Graph *g, int res, int axis) {
+Ex extent_new(void) {
     static int count;
-    (void)g;
-    return e_sym(arena_printf("n%d_%d_%d", ++count, res, axis), 0, INT64_MAX);
+    return e_sym(arena_printf("n%d", ++count), 0, INT64_MAX);
 }
+
+bool extent_inside(const Graph *g, Ex e) {
+    if (e->kind == X_VAR || e->kind == X_LOAD) return e->id >= g->first_ex;
+    for (int i = 0; i < e->n; i++)
+        if (extent_inside(g, e->kind == X_SUM ? e->t[i].m : e->a[i])) return true;
+    return false;
+}
+
+// An extent of a region's result as its node has it.
+static Ex extent_outside(const Graph *g, Ex e) { return extent_inside(g, e) ? extent_new() : e; }
 
 static void check_captures(const Graph *body, int first, int n, Val *const *cap) {
     if (body->nin != first + n) die("a region of %d parameters takes %d", body->nin, first + n);
@@ -564,7 +573,8 @@ Node *b_if(Graph *g, Val *cond, Graph *a, Graph *b, int ncap, Val *const *cap) {
         out[i] = *x;
         out[i].elems = NULL;
         Ex *shape = NEWN(Ex, x->rank > 0 ? x->rank : 1);
-        for (int k = 0; k < x->rank; k++) shape[k] = x->shape[k] == y->shape[k] ? x->shape[k] : unknown_extent(g, i, k);
+        for (int k = 0; k < x->rank; k++)
+            shape[k] = x->shape[k] == y->shape[k] ? extent_outside(a, x->shape[k]) : extent_new();
         out[i].shape = shape;
     }
     Region *r = NEWN(Region, 2);
@@ -591,8 +601,9 @@ Node *b_loop(Graph *g, Val *trip, Val *cond, int ncarry, Val *const *carry, int 
         out[i].elems = NULL;
         out[i].rank = r->rank + scan;
         Ex *shape = NEWN(Ex, out[i].rank > 0 ? out[i].rank : 1);
-        if (scan) shape[0] = exact && trip->elems && e_ge0(trip->elems[0]) ? trip->elems[0] : unknown_extent(g, i, 0);
-        for (int k = 0; k < r->rank; k++) shape[k + scan] = r->shape[k];
+        if (scan) shape[0] = exact && trip->elems && e_ge0(trip->elems[0]) ? trip->elems[0] : extent_new();
+        for (int k = 0; k < r->rank; k++)
+            shape[k + scan] = scan || r->shape[k] == carry[i]->shape[k] ? extent_outside(body, r->shape[k]) : extent_new();
         out[i].shape = shape;
     }
     Region *reg = NEW(Region);
