@@ -3,9 +3,11 @@
 #include <string.h>
 #include "ops/op.h"
 
-// The bits of the attribute seed, a float.
+// The attribute seed: an integer of Dropout, of the others the bits of a float.
 static uint64_t seed_of(Op *o, bool *given) {
     *given = attr_has(o, "seed");
+    if (*given && strcmp(o->type, "Dropout") == 0)
+        return (uint64_t)attr_int(o, "seed");
     float f = *given ? (float)attr_float_or(o, "seed", 0) : 0;
     uint32_t bits;
     memcpy(&bits, &f, sizeof bits);
