@@ -116,7 +116,8 @@ static Node *add_node(Graph *g, const Node *key) {
 
 static Val tensor_type(DType dt, int rank, const Ex *shape) {
     if (rank > MAX_RANK) fatal("a tensor of rank %d: at most %d", rank, MAX_RANK);
-    return (Val){.kind = K_TENSOR, .dt = dt, .rank = rank, .shape = shape};
+    static const Ex none[1];
+    return (Val){.kind = K_TENSOR, .dt = dt, .rank = rank, .shape = shape ? shape : none};
 }
 
 static Val *add1(Graph *g, Node key, DType dt, int rank, const Ex *shape) {
