@@ -2,6 +2,7 @@
 // The types that generated code, its callers and generic loaders share. The text
 // between the guards is written into every generated header, so that many models
 // link into one program.
+//@ abi:
 #ifndef CNNCC_ABI_1
 #define CNNCC_ABI_1
 #include <stddef.h>
@@ -69,3 +70,4 @@ typedef struct {
     int (*run)(const cnn_ctx *ctx, const cnn_tensor *in, cnn_tensor *out);
 } cnn_model;
 #endif
+//@ end

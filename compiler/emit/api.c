@@ -1,0 +1,390 @@
+// SPDX-License-Identifier: Apache-2.0
+// The generated interface: header, shapes, work size, run, descriptor.
+#include "emit/emit.h"
+#include <ctype.h>
+#include <string.h>
+
+const char *c_name(const char *name) {
+    static const char *const taken[] = {"int", "float", "double", "char", "for", "if", "do", "in", "out", "st", "work", "ctx", "threads",
+                                        "auto", "long", "short", "void", "const", "static", "while", "default", "return", "switch",
+                                        "case", "break", "register", "union", "struct", "enum", "signed", "unsigned", "inline",
+                                        "class", "new", "this", "template", "and", "or", "not", "xor", "scratch", "weights", "q", "x", "sym"};
+    Text t = {0};
+    if (!name || !*name) name = "v";
+    if (isdigit((unsigned char)*name)) put(&t, "_");
+    for (; *name; name++) put(&t, "%c", isalnum((unsigned char)*name) ? *name : '_');
+    for (size_t i = 0; i < sizeof taken / sizeof *taken; i++)
+        if (!strcmp(t.s, taken[i])) {
+            put(&t, "_");
+            break;
+        }
+    return intern(t.s);
+}
+
+int program_symbols(const Program *p, Ex **sym) {
+    int n = 0, cap = 0;
+    Ex *v = NULL;
+    for (int i = 0; i < p->g->nin; i++) {
+        for (int k = 0; k < p->g->in[i]->rank; k++) {
+            Ex d = p->g->in[i]->shape[k];
+            bool seen = d->kind != X_VAR;
+            for (int j = 0; j < n; j++) seen |= v[j] == d;
+            if (!seen) PUSH(v, n, cap, d);
+        }
+    }
+    *sym = v;
+    return n;
+}
+
+static const char *upper(const char *s) {
+    char *u = arena_strdup(s);
+    for (char *p = u; *p; p++) *p = (char)toupper((unsigned char)*p);
+    return u;
+}
+
+static bool is_fixed(const Program *p) {
+    int64_t c;
+    Ex *sym;
+    if (program_symbols(p, &sym) || !e_is_const(p->work_size, &c)) return false;
+    for (int i = 0; i < p->g->nout; i++)
+        for (int k = 0; k < p->g->out[i]->rank; k++)
+            if (!e_is_const(p->g->out[i]->shape[k], &c)) return false;
+    return true;
+}
+
+static const char *out_name(const Graph *g, int i) { return g->out_name[i] ? g->out_name[i] : arena_printf("out%d", i); }
+
+// Field names, made distinct.
+static const char *field(const Graph *g, int i, bool input) {
+    const char *s = c_name(input ? g->in[i]->name : out_name(g, i));
+    for (int k = 0; k < i; k++)
+        if (c_name(input ? g->in[k]->name : out_name(g, k)) == s) return arena_printf("%s_%d", s, i);
+    return s;
+}
+
+static void put_shape_comment(Text *t, const Val *v) {
+    put(t, "/* %s [", dt_onnx_name(v->dt));
+    for (int k = 0; k < v->rank; k++) put(t, "%s%s", k ? ", " : "", e_str(v->shape[k]));
+    put(t, "] */");
+}
+
+static void put_plain_args(Emit *e, Text *t) {
+    const Graph *g = e->p->g;
+    for (int i = 0; i < g->nin; i++) put(t, "const %s *%s, ", c_type(g->in[i]->dt), field(g, i, true));
+    for (int i = 0; i < g->nout; i++) {
+        const char *s = field(g, i, false);
+        for (int k = 0; k < g->nin; k++)
+            if (field(g, k, true) == s) s = arena_printf("%s_out", s);
+        put(t, "%s *%s, ", c_type(g->out[i]->dt), s);
+    }
+    put(t, "void *work");
+}
+
+static bool has_plain(const Emit *e, uint64_t file_size) { return is_fixed(e->p) && !file_size; }
+
+static uint64_t weights_file_size(Emit *e) {
+    uint64_t n = 0;
+    for (int i = 0; i < e->p->nbufs; i++)
+        if (e->p->bufs[i]->kind == B_WEIGHT && e->p->bufs[i]->offset && e->p->bufs[i]->last >= 0) n = 1;
+    return n;
+}
+
+void put_header(Emit *e, Text *t) {
+    const char *m = e->prefix, *M = upper(m);
+    const Graph *g = e->p->g;
+    Ex *sym;
+    int nsym = program_symbols(e->p, &sym);
+    int64_t c;
+    put(t, "#ifndef %s_H\n#define %s_H\n", M, M);
+    need(e, "abi");
+    put(t, "@ABI@\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n");
+    if (e_is_const(e->p->work_size, &c)) {
+        e_is_const(e->p->scratch_size, &c);
+        put(t, "/* Bytes of the work area for one thread; 64-byte aligned. */\n#define %s_WORK_SIZE ", M);
+        put_ex(e, t, e_max(e_add(e->p->work_size, e->p->scratch_size), e_int(64)));
+        put(t, "\n");
+    }
+    put(t, "\ntypedef struct {\n");
+    for (int i = 0; i < g->nin; i++) {
+        put(t, "    cnn_tensor %s; ", field(g, i, true));
+        put_shape_comment(t, g->in[i]);
+        put(t, "\n");
+    }
+    if (!g->nin) put(t, "    char none;\n");
+    put(t, "} %s_in;\n\ntypedef struct {\n", m);
+    for (int i = 0; i < g->nout; i++) {
+        put(t, "    cnn_tensor %s; ", field(g, i, false));
+        put_shape_comment(t, g->out[i]);
+        put(t, "\n");
+    }
+    put(t, "} %s_out;\n\n", m);
+    if (nsym) {
+        put(t, "typedef struct { int64_t ");
+        for (int i = 0; i < nsym; i++) put(t, "%s%s", i ? ", " : "", c_name(sym[i]->name));
+        put(t, "; } %s_dims;\nsize_t %s_work_size(const %s_dims *dims, int threads);\n", m, m, m);
+    } else put(t, "size_t %s_work_size(int threads);\n", m);
+    put(t, "\n/* Runs the model; a cnn_status. */\nint %s_run(const cnn_ctx *ctx, const %s_in *in, %s_out *out);\n", m, m, m);
+    if (has_plain(e, weights_file_size(e))) {
+        put(t, "\n/* The same for one thread with plain arrays. */\nint %s(", m);
+        put_plain_args(e, t);
+        put(t, ");\n");
+    }
+    put(t, "\nextern const cnn_model %s_model;\n", m);
+    for (int i = 0; i + 1 < g->nmeta; i += 2) {
+        put(t, "/* %s: ", g->meta[i]);
+        for (const char *s = g->meta[i + 1]; *s; s++)
+            if (!(s[0] == '*' && s[1] == '/')) put(t, "%c", *s);
+        put(t, " */\n");
+    }
+    put(t, "\n#ifdef __cplusplus\n}\n#endif\n#endif\n");
+}
+
+static void put_ports(Emit *e, Text *t, bool input) {
+    const Graph *g = e->p->g;
+    int n = input ? g->nin : g->nout;
+    const char *what = input ? "in" : "out", *m = e->prefix;
+    Ex *sym;
+    int nsym = program_symbols(e->p, &sym);
+    for (int i = 0; i < n; i++) {
+        const Val *v = input ? g->in[i] : g->out[i];
+        put(t, "static const int64_t %s_%s%d_dim[] = {", m, what, i);
+        for (int k = 0; k < v->rank; k++) {
+            int64_t c = -1;
+            e_is_const(v->shape[k], &c);
+            put(t, "%lld, ", (long long)c);
+        }
+        put(t, "0};\nstatic const int32_t %s_%s%d_sym[] = {", m, what, i);
+        for (int k = 0; k < v->rank; k++) {
+            int s = -1;
+            for (int j = 0; j < nsym; j++)
+                if (sym[j] == v->shape[k]) s = j;
+            put(t, "%d, ", s);
+        }
+        put(t, "0};\n");
+    }
+    if (!n) return;
+    put(t, "static const cnn_port %s_%s_ports[] = {\n", m, what);
+    for (int i = 0; i < n; i++) {
+        const Val *v = input ? g->in[i] : g->out[i];
+        put(t, "    {\"%s\", CNN_TENSOR, %d, %d, %s_%s%d_dim, %s_%s%d_sym},\n", input ? v->name : out_name(g, i), (int)v->dt, v->rank, m,
+            what, i, m, what, i);
+    }
+    put(t, "};\n");
+}
+
+static void put_size_functions(Emit *e, Text *t) {
+    const char *m = e->prefix;
+    const Graph *g = e->p->g;
+    Ex *sym;
+    int nsym = program_symbols(e->p, &sym);
+    put(t, "static size_t %s_work_of(const int64_t *sym, int threads) {\n    (void)sym;\n    (void)threads;\n", m);
+    for (int i = 0; i < nsym; i++) put(t, "    const int64_t %s = sym[%d];\n", c_name(sym[i]->name), i);
+    for (int i = 0; i < nsym; i++) put(t, "    (void)%s;\n", c_name(sym[i]->name));
+    put(t, "    const int64_t n = ");
+    put_ex(e, t, e->p->work_size);
+    put(t, ", each = ");
+    put_ex(e, t, e->p->scratch_size);
+    put(t, ";\n    return (size_t)(n + each * (threads > 1 ? threads : 1)) + 64;\n}\n\n");
+    if (nsym) {
+        put(t, "size_t %s_work_size(const %s_dims *dims, int threads) {\n    const int64_t s[] = {", m, m);
+        for (int i = 0; i < nsym; i++) put(t, "%sdims->%s", i ? ", " : "", c_name(sym[i]->name));
+        put(t, "};\n    return %s_work_of(s, threads);\n}\n\n", m);
+    } else put(t, "size_t %s_work_size(int threads) {\n    return %s_work_of(NULL, threads);\n}\n\n", m, m);
+    put(t, "static int %s_out_shape(const int64_t *sym, int output, int64_t *shape) {\n    (void)sym;\n    (void)shape;\n", m);
+    for (int i = 0; i < nsym; i++) put(t, "    const int64_t %s = sym[%d];\n", c_name(sym[i]->name), i);
+    for (int i = 0; i < nsym; i++) put(t, "    (void)%s;\n", c_name(sym[i]->name));
+    put(t, "    switch (output) {\n");
+    for (int i = 0; i < g->nout; i++) {
+        put(t, "    case %d:\n", i);
+        for (int k = 0; k < g->out[i]->rank; k++) {
+            bool known = true;
+            Ex d = g->out[i]->shape[k];
+            int64_t c;
+            if (!e_is_const(d, &c)) { // a size that only the run knows
+                Ex rest = d;
+                for (int j = 0; j < nsym; j++) rest = e_subst(rest, sym[j], e_int(1));
+                known = e_is_const(rest, &c);
+            }
+            put(t, "        shape[%d] = ", k);
+            if (known) put_ex(e, t, d);
+            else put(t, "-1");
+            put(t, ";\n");
+        }
+        put(t, "        return CNN_OK;\n");
+    }
+    put(t, "    default:\n        return CNN_ESHAPE;\n    }\n}\n\n");
+}
+
+static void put_guards(Emit *e, Text *t) {
+    const Graph *g = e->p->g;
+    static const char *const op[] = {" != ", NULL, " < ", NULL};
+    for (int i = 0; i < g->nguard; i++) {
+        const Guard *q = &g->guard[i];
+        Text a = {0}, b = {0};
+        put_ex(e, &a, q->a);
+        put_ex(e, &b, q->b);
+        if (q->kind == G_EQ || q->kind == G_GE) put(t, "    if (%s%s%s) return CNN_ESHAPE;", a.s, op[q->kind], b.s);
+        else if (q->kind == G_BROADCAST) put(t, "    if (%s != %s && %s != 1) return CNN_ESHAPE;", a.s, b.s, b.s);
+        else put(t, "    if ((%s) %% (%s) != 0) return CNN_ESHAPE;", a.s, b.s);
+        put(t, " /* %s */\n", q->what);
+    }
+}
+
+static void put_inputs(Emit *e, Text *t) {
+    const Graph *g = e->p->g;
+    Ex *sym;
+    int nsym = program_symbols(e->p, &sym);
+    bool *bound = NEWN(bool, nsym + 1);
+    for (int i = 0; i < g->nin; i++) {
+        const Val *v = g->in[i];
+        put(t, "    if (!in[%d].data || in[%d].type != %d || in[%d].rank != %d) return CNN_ESHAPE;\n", i, i, (int)v->dt, i, v->rank);
+        for (int k = 0; k < v->rank; k++) {
+            int s = -1;
+            for (int j = 0; j < nsym; j++)
+                if (sym[j] == v->shape[k]) s = j;
+            if (s >= 0 && !bound[s]) {
+                bound[s] = true;
+                put(t, "    const int64_t %s = in[%d].shape[%d];\n", c_name(sym[s]->name), i, k);
+                put(t, "    if (%s < 0", c_name(sym[s]->name));
+                if (sym[s]->lo > 0) put(t, " || %s < %lld", c_name(sym[s]->name), (long long)sym[s]->lo);
+                if (sym[s]->hi != INT64_MAX) put(t, " || %s > %lld", c_name(sym[s]->name), (long long)sym[s]->hi);
+                put(t, ") return CNN_ESHAPE;\n");
+                continue;
+            }
+            put(t, "    if (in[%d].shape[%d] != ", i, k);
+            put_ex(e, t, v->shape[k]);
+            put(t, ") return CNN_ESHAPE;\n");
+        }
+    }
+}
+
+static void put_pointers(Emit *e, Text *t) {
+    for (int i = 0; i < e->p->nbufs; i++) {
+        const Buf *b = e->p->bufs[i];
+        if (b->last < 0 && b->kind != B_OUTPUT) continue;
+        const char *c = c_type(b->dt);
+        if (b->kind == B_INPUT) put(t, "    const %s *const %s = (const %s *)in[%d].data;\n", c, b->name, c, b->port);
+        if (b->kind == B_OUTPUT) put(t, "    %s *const %s = (%s *)out[%d].data;\n", c, b->name, c, b->port);
+        if (b->kind == B_WEIGHT && b->offset && b->dt != STR)
+            put(t, "    const %s *const %s = (const %s *)(const void *)(weights + %s);\n", c, b->name, c, e_str(b->offset));
+        if (b->kind == B_WORK && !b->alias && !b->scratch) {
+            put(t, "    %s *const %s = (%s *)(void *)(work + ", c, b->name, c);
+            put_ex(e, t, b->offset);
+            put(t, ");");
+            if (b->val) {
+                put(t, " ");
+                put_shape_comment(t, b->val);
+            }
+            put(t, "\n");
+        }
+    }
+}
+
+static void put_outputs(Emit *e, Text *t, bool after) {
+    const Graph *g = e->p->g;
+    Ex *sym;
+    int nsym = program_symbols(e->p, &sym);
+    for (int i = 0; i < g->nout; i++) {
+        const Val *v = g->out[i];
+        bool known = true;
+        int64_t c;
+        Ex n = val_numel(v), rest = n;
+        for (int j = 0; j < nsym; j++) rest = e_subst(rest, sym[j], e_int(1));
+        known = e_is_const(rest, &c);
+        if (!after) {
+            put(t, "    if (!out[%d].data || out[%d].rank != %d) return CNN_ESHAPE;\n", i, i, v->rank);
+            if (known) {
+                put(t, "    if (out[%d].cap < (size_t)(", i);
+                put_ex(e, t, n);
+                put(t, ") * %zu) return CNN_ECAPACITY;\n", v->dt == STR ? sizeof(DataStr) : dt_size(v->dt));
+            }
+        } else {
+            put(t, "    out[%d].type = %d;\n", i, (int)v->dt);
+            for (int k = 0; k < v->rank; k++) {
+                put(t, "    out[%d].shape[%d] = ", i, k);
+                put_ex(e, t, v->shape[k]);
+                put(t, ";\n");
+            }
+        }
+    }
+}
+
+static void put_run(Emit *e, Text *t, bool file) {
+    const char *m = e->prefix;
+    Ex *sym;
+    int nsym = program_symbols(e->p, &sym);
+    put(t, "static int %s_run_array(const cnn_ctx *ctx, const cnn_tensor *in, cnn_tensor *out) {\n", m);
+    put(t, "    int st = 0;\n    const int threads = ctx->threads > 1 ? ctx->threads : 1;\n");
+    put(t, "    unsigned char *const work = (unsigned char *)ctx->work;\n    (void)in;\n    (void)st;\n    (void)threads;\n");
+    put_inputs(e, t);
+    put_guards(e, t);
+    put_outputs(e, t, false);
+    if (nsym) {
+        put(t, "    const int64_t sym[] = {");
+        for (int i = 0; i < nsym; i++) put(t, "%s%s", i ? ", " : "", c_name(sym[i]->name));
+        put(t, "};\n    const size_t work_size = %s_work_of(sym, threads);\n", m);
+    } else put(t, "    const size_t work_size = %s_work_of(NULL, threads);\n", m);
+    put(t, "    if (!work || ctx->work_size + 64 < work_size || (uintptr_t)work %% 64) return CNN_EWORK;\n");
+    if (!e_is(e->p->scratch_size, 0)) {
+        put(t, "    const size_t scratch_size = (size_t)(");
+        put_ex(e, t, e->p->scratch_size);
+        put(t, ");\n    unsigned char *const scratch = work + ");
+        put_ex(e, t, e->p->work_size);
+        put(t, ";\n");
+    }
+    if (file) {
+        put(t, "    const unsigned char *const weights = (const unsigned char *)ctx->weights;\n");
+        put(t, "    if (!weights || !%s_weights_fit(weights)) return CNN_EWEIGHTS;\n", m);
+    }
+    put_pointers(e, t);
+    put_n(t, e->main.s ? e->main.s : "", e->main.n);
+    put_outputs(e, t, true);
+    put(t, "    return st;\n}\n\n");
+    const Graph *g = e->p->g;
+    put(t, "int %s_run(const cnn_ctx *ctx, const %s_in *in, %s_out *out) {\n    return %s_run_array(ctx, %s, %s);\n}\n\n", m, m, m, m,
+        g->nin ? "(const cnn_tensor *)(const void *)in" : "((void)in, (const cnn_tensor *)0)", "(cnn_tensor *)(void *)out");
+}
+
+static void put_plain(Emit *e, Text *t) {
+    const char *m = e->prefix;
+    const Graph *g = e->p->g;
+    put(t, "int %s(", m);
+    put_plain_args(e, t);
+    put(t, ") {\n");
+    for (int i = 0; i < g->nout; i++) put(t, "    int64_t shape%d[%d];\n", i, g->out[i]->rank + 1);
+    const char *const_in = g->nin ? "" : "{0}";
+    put(t, "    const cnn_tensor in[] = {%s", const_in);
+    for (int i = 0; i < g->nin; i++)
+        put(t, "%s{(void *)(uintptr_t)%s, 0, (int64_t *)(uintptr_t)%s_in%d_dim, %d, %d}", i ? ", " : "", field(g, i, true), m, i, (int)g->in[i]->dt,
+            g->in[i]->rank);
+    put(t, "};\n    cnn_tensor out[] = {");
+    for (int i = 0; i < g->nout; i++) {
+        const char *s = field(g, i, false);
+        for (int k = 0; k < g->nin; k++)
+            if (field(g, k, true) == s) s = arena_printf("%s_out", s);
+        put(t, "%s{%s, SIZE_MAX, shape%d, %d, %d}", i ? ", " : "", s, i, (int)g->out[i]->dt, g->out[i]->rank);
+    }
+    put(t, "};\n    const cnn_ctx ctx = {NULL, work, SIZE_MAX / 2, 0, 1};\n    return %s_run_array(&ctx, in, out);\n}\n\n", m);
+}
+
+void put_api(Emit *e, Text *t) {
+    const char *m = e->prefix;
+    const Graph *g = e->p->g;
+    bool file = weights_file_size(e) != 0;
+    Ex *sym;
+    int nsym = program_symbols(e->p, &sym);
+    put_ports(e, t, true);
+    put_ports(e, t, false);
+    put(t, "\n");
+    put_size_functions(e, t);
+    put_run(e, t, file);
+    if (has_plain(e, file)) put_plain(e, t);
+    if (nsym) {
+        put(t, "static const char *const %s_sym[] = {", m);
+        for (int i = 0; i < nsym; i++) put(t, "%s\"%s\"", i ? ", " : "", sym[i]->name);
+        put(t, "};\n");
+    }
+    put(t, "const cnn_model %s_model = {\n    1, \"%s\", %d, %d, %d, %s, %s, %s,\n    %s, %s,\n    %s_work_of, %s_out_shape, %s_run_array\n};\n", m, m,
+        g->nin, g->nout, nsym, g->nin ? arena_printf("%s_in_ports", m) : "NULL", g->nout ? arena_printf("%s_out_ports", m) : "NULL",
+        nsym ? arena_printf("%s_sym", m) : "NULL", file ? "@WSIZE@" : "0", file ? "@WHASH@" : "0", m, m, m);
+}

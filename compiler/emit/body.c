@@ -1,0 +1,431 @@
+// SPDX-License-Identifier: Apache-2.0
+// Statements in C, and nests outlined as functions.
+#include "emit/emit.h"
+#include <string.h>
+
+static void indent_by(Text *t, int n) { put(t, "%*s", n * 4, ""); }
+
+static bool is_vector(const Stmt *s) {
+    if (s->kind == ST_LET || s->kind == ST_ACC) return s->local->vector;
+    return s->kind == ST_SET && (s->local->vector || (s->value->kind == SX_LOCAL && s->value->local->vector));
+}
+
+static const char *vector_type(Emit *e, DType dt, int lanes) {
+    const char *s = intern(arena_printf("%s %d", dt_name(dt), lanes));
+    for (int i = 0; i < e->nvec; i++)
+        if (e->vec[i] == s) return arena_printf("cnn_%sx%d", dt_name(dt), lanes);
+    PUSH(e->vec, e->nvec, e->cap_vec, s);
+    return arena_printf("cnn_%sx%d", dt_name(dt), lanes);
+}
+
+// ---- runs of vector statements ----------------------------------------------------------------
+
+static void put_vector_stmt(Emit *e, Text *t, const Stmt *s, int indent) {
+    Local *v = s->local;
+    Text x = {0};
+    if (s->value) put_sx(e, &x, s->value);
+    indent_by(t, indent);
+    if (s->kind == ST_ACC) {
+        if (s->fn != RED_ADD && s->fn != RED_MUL) die("a vector reduction by %s", red_name[s->fn]);
+        put(t, "CNN_L(%s) %c= %s;\n", v->name, s->fn == RED_ADD ? '+' : '*', x.s);
+    } else if (!v->vector) { // lanes of an array
+        put(t, "CNN_V(%su, %s + ", vector_type(e, v->dt, s->value->local->lanes), v->name);
+        put_ex(e, t, s->e ? s->e : e_int(0));
+        put(t, ") = %s;\n", x.s);
+    } else if (s->value && s->value->kind == SX_NUM) {
+        put(t, "CNN_L(%s) = CNN_SPLAT(%s, %s);\n", v->name, vector_type(e, v->dt, v->lanes), x.s);
+    } else put(t, "CNN_L(%s) = %s;\n", v->name, x.s);
+}
+
+// Statements of one run print as one loop over the lanes: scalars that they use come before.
+static const Stmt *put_vector_run(Emit *e, Text *t, const Stmt *s, int indent) {
+    const Stmt *end = s;
+    int lanes = 0;
+    for (; end && (is_vector(end) || (end->kind == ST_LET && !end->local->lanes)); end = end->next) {
+        if (is_vector(end) && !lanes) lanes = end->local->vector ? end->local->lanes : end->value->local->lanes;
+        if (is_vector(end) && end->local->vector && end->kind == ST_LET) {
+            indent_by(t, indent);
+            put(t, "%s %s;\n", vector_type(e, end->local->dt, end->local->lanes), end->local->name);
+        } else if (!is_vector(end)) {
+            Stmt one = *end;
+            one.next = NULL;
+            put_stmts(e, t, &one, indent);
+        }
+    }
+    indent_by(t, indent);
+    put(t, "CNN_LANES(%d) {\n", lanes);
+    for (const Stmt *p = s; p != end; p = p->next)
+        if (is_vector(p) && (p->kind != ST_LET || p->value)) put_vector_stmt(e, t, p, indent + 1);
+    indent_by(t, indent);
+    put(t, "}\n");
+    return end;
+}
+
+static bool starts_vector_run(const Stmt *s) {
+    for (; s && s->kind == ST_LET && !s->local->lanes; s = s->next) {}
+    return s && is_vector(s);
+}
+
+// ---- statements -------------------------------------------------------------------------------
+
+// Each thread's copy of the function's scratch buffers.
+static void put_scratch(Emit *e, Text *t, int indent) {
+    for (int i = 0; i < e->nscratch; i++) {
+        Buf *b = e->scratch[i];
+        indent_by(t, indent);
+        put(t, "%s *restrict %s = (%s *)(void *)(scratch + CNN_THREAD * scratch_size + ", c_type(b->dt), b->name, c_type(b->dt));
+        put_ex(e, t, b->offset);
+        put(t, ");\n");
+    }
+    e->nscratch = 0;
+}
+
+static void put_for(Emit *e, Text *t, const Stmt *s, int indent) {
+    if (s->parallel && e->in_func) {
+        put(t, "#ifdef _OPENMP\n#pragma omp parallel for num_threads(threads) schedule(static)%s\n#endif\n", s->text ? " reduction(max : st)" : "");
+    }
+    indent_by(t, indent);
+    put(t, "for (int64_t %s = ", c_name(s->var->name));
+    put_ex(e, t, s->lo);
+    put(t, "; %s < ", c_name(s->var->name));
+    put_ex(e, t, s->hi);
+    if (s->step == 1) put(t, "; %s++) {\n", c_name(s->var->name));
+    else put(t, "; %s += %lld) {\n", c_name(s->var->name), (long long)s->step);
+    if (s->parallel && e->in_func) put_scratch(e, t, indent + 1);
+    put_stmts(e, t, s->body, indent + 1);
+    indent_by(t, indent);
+    put(t, "}\n");
+}
+
+static void put_let(Emit *e, Text *t, const Stmt *s, int indent) {
+    Local *v = s->local;
+    indent_by(t, indent);
+    if (v->lanes) {
+        put(t, "%s %s[%d];\n", c_compute(v->dt), v->name, v->lanes);
+        if (!s->value) return;
+        indent_by(t, indent);
+        put(t, "for (int q = 0; q < %d; q++) %s[q] = ", v->lanes, v->name);
+    } else if (s->value && s->value->kind == SX_ADDR) put(t, "const %s *%s = ", c_type(v->dt), v->name);
+    else if (!s->value) {
+        put(t, "%s %s;\n", c_compute(v->dt), v->name);
+        return;
+    } else put(t, "%s %s = ", c_compute(v->dt), v->name);
+    put_sx(e, t, s->value);
+    put(t, ";\n");
+}
+
+static void put_target(Emit *e, Text *t, const Stmt *s) {
+    put(t, "%s", s->local->name);
+    if (s->e && s->local->lanes) {
+        put(t, "[");
+        put_ex(e, t, s->e);
+        put(t, "]");
+    }
+}
+
+static void put_arg_acc(Emit *e, Text *t, const Stmt *s, int indent) {
+    Text v = {0};
+    const char *acc = s->local->name, *best = s->text, *op = s->fn == RED_ARGMAX ? ">" : "<";
+    bool f = dt_is_float(s->local->dt);
+    put_sx(e, &v, s->value);
+    indent_by(t, indent);
+    put(t, "{\n");
+    indent_by(t, indent + 1);
+    put(t, "%s x = %s;\n", c_compute(s->local->dt), v.s);
+    indent_by(t, indent + 1);
+    put(t, "if (%s < 0 || x %s%s %s", best, op, s->unroll ? "=" : "", acc);
+    if (f) put(t, " || (x != x && %s == %s)", acc, acc);
+    put(t, ") {\n");
+    indent_by(t, indent + 2);
+    put(t, "%s = x;\n", acc);
+    indent_by(t, indent + 2);
+    put(t, "%s = ", best);
+    put_ex(e, t, s->e);
+    put(t, ";\n");
+    indent_by(t, indent + 1);
+    put(t, "}\n");
+    indent_by(t, indent);
+    put(t, "}\n");
+}
+
+static const Fn red_fn[] = {FN_add, FN_mul, FN_max, FN_min, FN_and, FN_or};
+
+static void put_acc(Emit *e, Text *t, const Stmt *s, int indent) {
+    if (s->fn == RED_ARGMAX || s->fn == RED_ARGMIN) {
+        put_arg_acc(e, t, s, indent);
+        return;
+    }
+    DType dt = s->local->dt;
+    indent_by(t, indent);
+    put_target(e, t, s);
+    if ((dt == F32 || dt == F64) && s->fn <= RED_MUL) put(t, " %c= ", s->fn == RED_ADD ? '+' : '*');
+    else put(t, " = ");
+    if ((dt == F32 || dt == F64) && s->fn <= RED_MUL) put_sx(e, t, s->value);
+    else {
+        Sx *a[2] = {sx_local(s->local, s->local->lanes ? s->e : NULL), s->value};
+        put_sx(e, t, sx_fn(red_fn[s->fn], dt, 2, a));
+    }
+    put(t, ";\n");
+}
+
+static void put_store(Emit *e, Text *t, const Stmt *s, int indent) {
+    Ex at;
+    Buf *b = buf_home(s->buf, &at);
+    Sx *x = s->value;
+    if (s->kind == ST_UPDATE && s->fn != RED_SET) {
+        Sx *a[2] = {sx_load(s->buf, s->e, 0), x};
+        x = sx_fn(red_fn[s->fn], s->buf->dt, 2, a);
+    }
+    Text v = {0};
+    put_sx(e, &v, x);
+    indent_by(t, indent);
+    put(t, "%s[", b->name);
+    put_ex(e, t, e_add(s->e, at));
+    put(t, "] = ");
+    put_to_memory(e, t, b->dt, v.s);
+    put(t, ";\n");
+}
+
+// ---- functions --------------------------------------------------------------------------------
+
+typedef struct { Buf *buf[256]; bool written[256]; int nbuf; Ex sym[64]; int nsym; Ex own[256]; int nown; bool status, parallel; } Uses;
+
+static void use_buf(Uses *u, Buf *b, bool written) {
+    if (!b) return;
+    b = buf_home(b, NULL);
+    for (int i = 0; i < u->nbuf; i++) {
+        if (u->buf[i] == b) {
+            u->written[i] |= written;
+            return;
+        }
+    }
+    if (u->nbuf == 256) die("a nest of more than 256 buffers");
+    u->written[u->nbuf] = written;
+    u->buf[u->nbuf++] = b;
+}
+
+static void use_ex(Uses *u, Ex x) {
+    if (x->kind == X_VAR) {
+        for (int i = 0; i < u->nown; i++)
+            if (u->own[i] == x) return;
+        for (int i = 0; i < u->nsym; i++)
+            if (u->sym[i] == x) return;
+        if (u->nsym == 64) die("a nest of more than 64 symbols");
+        u->sym[u->nsym++] = x;
+    } else if (x->kind == X_SUM) {
+        for (int i = 0; i < x->n; i++) use_ex(u, x->t[i].m);
+    } else {
+        for (int i = 0; i < x->n; i++) use_ex(u, x->a[i]);
+    }
+}
+
+static void use_ex_at(Ex *e, void *ctx) { use_ex(ctx, *e); }
+
+static void use_sx(Uses *u, const Sx *x) {
+    if (!x) return;
+    use_buf(u, x->buf, false);
+    for (int i = 0; i < x->n; i++) use_sx(u, x->a[i]);
+}
+
+static void declare(Uses *u, const Stmt *s) {
+    for (; s; s = s->next) {
+        if (s->kind == ST_FOR || s->kind == ST_INDEX || s->kind == ST_INT) {
+            if (u->nown == 256) die("a nest of more than 256 index variables");
+            u->own[u->nown++] = s->var;
+        }
+        declare(u, s->body);
+        declare(u, s->els);
+    }
+}
+
+static void use_stmts(Uses *u, const Stmt *s) {
+    for (; s; s = s->next) {
+        use_buf(u, s->buf, s->kind == ST_STORE || s->kind == ST_UPDATE);
+        use_sx(u, s->value);
+        u->status |= s->kind == ST_INDEX;
+        u->parallel |= s->parallel;
+        for (int i = 0; i < s->nbuf; i++) use_buf(u, s->bufs[i], true);
+        use_stmts(u, s->body);
+        use_stmts(u, s->els);
+    }
+}
+
+static void mark_status(Stmt *s, bool status) {
+    for (; s; s = s->next)
+        if (s->kind == ST_FOR && s->parallel && status) s->text = "status";
+}
+
+static bool find_scratch(Emit *e, const Uses *u) {
+    e->nscratch = 0;
+    e->scratch = NEWN(Buf *, u->nbuf + 1);
+    for (int i = 0; i < u->nbuf; i++)
+        if (u->buf[i]->scratch) e->scratch[e->nscratch++] = u->buf[i];
+    return e->nscratch > 0;
+}
+
+static void put_func(Emit *e, Text *call, const Stmt *s, int indent) {
+    Uses *u = NEW(Uses);
+    declare(u, s->body);
+    use_stmts(u, s->body);
+    stmt_each_ex((Stmt *)(uintptr_t)s->body, use_ex_at, u);
+    mark_status(s->body, u->status);
+    int id = e->nfunc++;
+    Text *f = &e->funcs;
+    const char *comma = "";
+    bool scratch = find_scratch(e, u);
+    if (s->text) put(f, "/* %s */\n", s->text);
+    put(f, "static %s %s_n%d(", u->status ? "int" : "void", e->prefix, id);
+    indent_by(call, indent);
+    put(call, u->status ? "if ((st = %s_n%d(" : "%s_n%d(", e->prefix, id);
+    for (int i = 0; i < u->nbuf; i++) {
+        if (u->buf[i]->scratch) continue;
+        put(f, "%s%s%s *restrict %s", comma, u->written[i] ? "" : "const ", c_type(u->buf[i]->dt), u->buf[i]->name);
+        put(call, "%s%s", comma, u->buf[i]->name);
+        comma = ", ";
+    }
+    for (int i = 0; i < u->nsym; i++) {
+        put(f, "%sint64_t %s", comma, c_name(u->sym[i]->name));
+        put(call, "%s%s", comma, c_name(u->sym[i]->name));
+        comma = ", ";
+    }
+    if (scratch) {
+        put(f, "%sunsigned char *restrict scratch, size_t scratch_size", comma);
+        put(call, "%sscratch, scratch_size", comma);
+        comma = ", ";
+    }
+    if (u->parallel) {
+        put(f, "%sint threads", comma);
+        put(call, "%sthreads", comma);
+        comma = ", ";
+    }
+    if (!*comma) put(f, "void");
+    put(f, ") {\n");
+    put(call, u->status ? "))) return st;\n" : ");\n");
+    if (u->status) put(f, "    int st = 0;\n");
+    if (u->parallel) put(f, "    (void)threads;\n");
+    bool outer = e->in_func;
+    e->in_func = true;
+    Text body = {0};
+    if (!u->parallel) put_scratch(e, &body, 1);
+    put_stmts(e, &body, s->body, 1);
+    if (body.s) put_n(f, body.s, body.n);
+    e->in_func = outer;
+    put(f, u->status ? "    return st;\n}\n\n" : "}\n\n");
+}
+
+static void put_index(Emit *e, Text *t, const Stmt *s, int indent) {
+    Text v = {0};
+    put_sx(e, &v, s->value);
+    need(e, "cnn_index");
+    indent_by(t, indent);
+    put(t, "const int64_t %s = cnn_index((int64_t)(%s), ", c_name(s->var->name), v.s);
+    put_ex(e, t, s->hi);
+    put(t, ", &st);\n");
+}
+
+static void put_int(Emit *e, Text *t, const Stmt *s, int indent) {
+    indent_by(t, indent);
+    put(t, "%s%s = ", s->unroll ? "" : "int64_t ", c_name(s->var->name));
+    if (s->value) {
+        put(t, "(int64_t)(");
+        put_sx(e, t, s->value);
+        put(t, ");\n");
+    } else {
+        put_ex(e, t, s->e);
+        put(t, ";\n");
+    }
+}
+
+static void put_if(Emit *e, Text *t, const Stmt *s, int indent) {
+    indent_by(t, indent);
+    put(t, "if (");
+    if (s->value) put_sx(e, t, s->value);
+    else put_ranges(e, t, s->nguard, s->guard);
+    put(t, ") {\n");
+    put_stmts(e, t, s->body, indent + 1);
+    indent_by(t, indent);
+    put(t, s->els ? "} else {\n" : "}\n");
+    if (!s->els) return;
+    put_stmts(e, t, s->els, indent + 1);
+    indent_by(t, indent);
+    put(t, "}\n");
+}
+
+static void put_helper_call(Emit *e, Text *t, const Stmt *s, int indent) {
+    need(e, s->text);
+    indent_by(t, indent);
+    put(t, "%s(", s->text);
+    const char *comma = "";
+    for (int i = 0; i < s->nbuf; i++) {
+        Ex at;
+        Buf *b = buf_home(s->bufs[i], &at);
+        put(t, "%s%s + ", comma, b->name);
+        put_ex(e, t, at);
+        comma = ", ";
+    }
+    for (int i = 0; i < s->narg; i++) {
+        put(t, "%s", comma);
+        put_ex(e, t, s->args[i]);
+        comma = ", ";
+    }
+    put(t, ");\n");
+}
+
+static void put_stmt(Emit *e, Text *t, const Stmt *s, int indent) {
+    switch (s->kind) {
+    case ST_FOR: put_for(e, t, s, indent); return;
+    case ST_LET: put_let(e, t, s, indent); return;
+    case ST_ACC: put_acc(e, t, s, indent); return;
+    case ST_STORE:
+    case ST_UPDATE: put_store(e, t, s, indent); return;
+    case ST_INDEX: put_index(e, t, s, indent); return;
+    case ST_INT: put_int(e, t, s, indent); return;
+    case ST_IF: put_if(e, t, s, indent); return;
+    case ST_FUNC: put_func(e, t, s, indent); return;
+    case ST_CALL: put_helper_call(e, t, s, indent); return;
+    case ST_SET:
+        indent_by(t, indent);
+        put_target(e, t, s);
+        put(t, " = ");
+        put_sx(e, t, s->value);
+        put(t, ";\n");
+        return;
+    case ST_WHILE:
+        indent_by(t, indent);
+        put(t, "while (");
+        put_sx(e, t, s->value);
+        put(t, ") {\n");
+        put_stmts(e, t, s->body, indent + 1);
+        indent_by(t, indent);
+        put(t, "}\n");
+        return;
+    case ST_COMMENT:
+        indent_by(t, indent);
+        put(t, "/* %s */\n", s->text);
+        return;
+    case ST_BLOCK:
+        indent_by(t, indent);
+        put(t, "{\n");
+        put_stmts(e, t, s->body, indent + 1);
+        indent_by(t, indent);
+        put(t, "}\n");
+        return;
+    case ST_STATUS:
+        indent_by(t, indent);
+        put(t, "if (");
+        put_sx(e, t, s->value);
+        put(t, ") return %s;\n", s->text);
+        return;
+    }
+}
+
+void put_stmts(Emit *e, Text *t, const Stmt *s, int indent) {
+    while (s) {
+        if (starts_vector_run(s)) {
+            s = put_vector_run(e, t, s, indent);
+            continue;
+        }
+        put_stmt(e, t, s, indent);
+        s = s->next;
+    }
+}

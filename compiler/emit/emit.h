@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// Printing C from loop trees. Text of C is made in emit/ only.
+#ifndef CNNCC_EMIT_H
+#define CNNCC_EMIT_H
+#include "loop/loop.h"
+
+// What one C file is made of. Parts of the runtime are noted by name as they are used.
+typedef struct {
+    const Program *p;
+    const Options *opt;
+    const char *prefix;
+    Text funcs, main;     // outlined functions; the body of run
+    const char **need; int nneed, cap_need;
+    const char **vec; int nvec, cap_vec; // vector types in use: "float 8"
+    int nfunc;
+    bool in_func;         // printing an outlined function: its status is `st`
+    Buf **scratch; int nscratch; // of the function being printed, to be declared by each thread
+} Emit;
+
+// emit/scalar.c
+const char *c_type(DType dt);                    // of an element in memory
+const char *c_compute(DType dt);                 // of a value being computed: float for the half types
+void need(Emit *e, const char *part);            // a runtime part and, later, what it needs
+void put_ex(Emit *e, Text *t, Ex x);             // an integer expression
+void put_sx(Emit *e, Text *t, const Sx *x);      // a scalar or vector expression
+void put_ranges(Emit *e, Text *t, int n, const Range *r); // a && b …
+void put_number(Emit *e, Text *t, DType dt, Scalar v);
+void put_to_memory(Emit *e, Text *t, DType dt, const char *value); // compute type -> memory type
+Buf *buf_home(const Buf *b, Ex *at);             // the buffer whose memory it uses
+
+// emit/body.c
+void put_stmts(Emit *e, Text *t, const Stmt *s, int indent);
+
+// emit/api.c
+void put_header(Emit *e, Text *t);
+void put_api(Emit *e, Text *t);
+const char *c_name(const char *name);            // a C identifier from a model's name
+int program_symbols(const Program *p, Ex **sym); // the input shapes' symbols in order of appearance
+
+// emit/weights.c
+uint64_t weights_layout(Emit *e, bool file);     // offsets of used weights; total bytes
+void put_weights(Emit *e, Text *t);              // as literals
+bool write_weights(Emit *e, const char *path, uint64_t size, uint64_t *hash);
+#endif

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+// Puts model.c, model.h and model.bin together.
+#include "emit/emit.h"
+#include <stdlib.h>
+#include <string.h>
+
+struct RuntimePart { const char *name, *deps, *text; };
+extern const struct RuntimePart runtime_parts[];
+extern const int runtime_nparts;
+
+enum { INLINE_LIMIT = 1 << 20 };
+
+static const struct RuntimePart *find_part(const char *name) {
+    for (int i = 0; i < runtime_nparts; i++)
+        if (!strcmp(runtime_parts[i].name, name)) return &runtime_parts[i];
+    return NULL;
+}
+
+// Adds what the needed parts need, until nothing is new.
+static void close_needs(Emit *e) {
+    for (int i = 0; i < e->nneed; i++) {
+        if (e->need[i][0] == '#') continue;
+        const struct RuntimePart *p = find_part(e->need[i]);
+        if (!p) die("no runtime part %s", e->need[i]);
+        for (const char *s = p->deps; *s;) {
+            size_t n = strcspn(s, " ");
+            if (n) need(e, intern_n(s, n));
+            s += n;
+            s += strspn(s, " ");
+        }
+    }
+}
+
+static bool needs(const Emit *e, const char *part) {
+    for (int i = 0; i < e->nneed; i++)
+        if (!strcmp(e->need[i], part)) return true;
+    return false;
+}
+
+static void put_parts(Emit *e, Text *t) {
+    close_needs(e);
+    for (int i = 0; i < runtime_nparts; i++)
+        if (strcmp(runtime_parts[i].name, "abi") && needs(e, runtime_parts[i].name)) put(t, "%s\n", runtime_parts[i].text);
+}
+
+// Vector types: GNU's where there are any, else arrays and a loop over the lanes.
+static void put_vectors(Emit *e, Text *t) {
+    if (!e->nvec) return;
+    put(t, "#if defined(__GNUC__) && !defined(__TINYC__) && !defined(CNN_PORTABLE)\n");
+    for (int i = 0; i < e->nvec; i++) {
+        char name[32];
+        int lanes = 0;
+        sscanf(e->vec[i], "%31s %d", name, &lanes);
+        DType dt = dt_from_name(name);
+        int size = (int)dt_size(dt) * lanes;
+        put(t, "typedef %s cnn_%sx%d __attribute__((vector_size(%d)));\n", c_type(dt), name, lanes, size);
+        put(t, "typedef %s cnn_%sx%du __attribute__((vector_size(%d), aligned(%zu), may_alias));\n", c_type(dt), name, lanes, size, dt_size(dt));
+    }
+    put(t, "#define CNN_LANES(n)\n#define CNN_L(v) v\n#define CNN_V(type, p) (*(type *)(p))\n#define CNN_SPLAT(type, x) ((x) - (type){0})\n#else\n");
+    for (int i = 0; i < e->nvec; i++) {
+        char name[32];
+        int lanes = 0;
+        sscanf(e->vec[i], "%31s %d", name, &lanes);
+        put(t, "typedef %s cnn_%sx%d[%d];\n", c_type(dt_from_name(name)), name, lanes, lanes);
+    }
+    put(t, "#define CNN_LANES(n) for (int lane = 0; lane < (n); lane++)\n#define CNN_L(v) v[lane]\n#define CNN_V(type, p) (p)[lane]\n"
+           "#define CNN_SPLAT(type, x) (x)\n#endif\n\n");
+}
+
+static void put_top(Emit *e, Text *t, const char *header) {
+    const Graph *g = e->p->g;
+    put(t, "/* Made by cnncc from %s: %s.\n", diag_file ? diag_file : "a graph", model_domain_opset ? model_domain_opset : "");
+    put(t, "   %d nodes in %d nests; work area ", g->nnode, e->nfunc);
+    put(t, "%s bytes.\n", e_str(e->p->work_size));
+    put(t, "   Compile with -std=gnu11 -O3 -march=native -ffp-contract=fast -fno-math-errno -fno-trapping-math -fopenmp\n"
+           "   (the results do not depend on them but for rounding). */\n");
+    put(t, "#include \"%s\"\n", header);
+    if (needs(e, "#math")) put(t, "#include <math.h>\n");
+    put(t, "#ifdef _OPENMP\n#include <omp.h>\n#define CNN_THREAD (size_t)omp_get_thread_num()\n#else\n#define CNN_THREAD (size_t)0\n#endif\n\n");
+}
+
+static const char *stem(const char *path) {
+    const char *s = strrchr(path, '/');
+    s = s ? s + 1 : path;
+    size_t n = strcspn(s, ".");
+    return intern_n(s, n);
+}
+
+static const char *with_ending(const char *path, const char *ending) {
+    const char *dot = strrchr(path, '.'), *slash = strrchr(path, '/');
+    size_t n = dot && (!slash || dot > slash) ? (size_t)(dot - path) : strlen(path);
+    return arena_printf("%.*s%s", (int)n, path, ending);
+}
+
+static void replace(Text *t, const char *mark, const char *by) {
+    char *at = t->s ? strstr(t->s, mark) : NULL;
+    if (!at) return;
+    Text r = {0};
+    put_n(&r, t->s, (size_t)(at - t->s));
+    put(&r, "%s", by);
+    put_n(&r, at + strlen(mark), t->n - (size_t)(at - t->s) - strlen(mark));
+    free(t->s);
+    *t = r;
+}
+
+static bool is_file(const Emit *e, uint64_t total) {
+    if (e->opt->weights == W_INLINE) return false;
+    return e->opt->weights != W_AUTO || total > INLINE_LIMIT;
+}
+
+static void put_weights_check(Emit *e, Text *t) {
+    put(t, "static int %s_weights_fit(const unsigned char *w) {\n", e->prefix);
+    put(t, "    static const unsigned char head[16] = {@HEAD@};\n    int i;\n    for (i = 0; i < 16; i++)\n        if (w[i] != head[i]) return 0;\n"
+           "    return 1;\n}\n\n");
+}
+
+bool emit_model(const Program *p, const Options *opt) {
+    Emit *e = NEW(Emit);
+    *e = (Emit){.p = p, .opt = opt, .prefix = c_name(opt->prefix ? opt->prefix : stem(opt->output))};
+    bool file = is_file(e, weights_layout(e, false));
+    uint64_t size = file ? weights_layout(e, true) : 0, hash = 0;
+    file = file && size > 64;
+    put_stmts(e, &e->main, p->body, 1);
+    Text api = {0}, h = {0}, c = {0};
+    put_header(e, &h);
+    put_api(e, &api);
+    const char *header = with_ending(opt->output, ".h"), *slash = strrchr(header, '/');
+    put_top(e, &c, slash ? slash + 1 : header);
+    put_parts(e, &c);
+    put_vectors(e, &c);
+    put_weights(e, &c);
+    if (file) put_weights_check(e, &c);
+    put(&c, "%s", e->funcs.s ? e->funcs.s : "");
+    put_n(&c, api.s, api.n);
+    if (file) {
+        if (!write_weights(e, with_ending(opt->output, ".bin"), size, &hash)) return false;
+        Text head = {0};
+        for (int i = 0; i < 8; i++) put(&head, "%d, ", "CNNCCW1"[i]);
+        for (int i = 0; i < 8; i++) put(&head, "%u%s", (unsigned)(hash >> (8 * i) & 255), i < 7 ? ", " : "");
+        replace(&c, "@HEAD@", head.s);
+        replace(&c, "@WSIZE@", arena_printf("%llu", (unsigned long long)size));
+        replace(&c, "@WHASH@", arena_printf("UINT64_C(%llu)", (unsigned long long)hash));
+    }
+    replace(&h, "@ABI@", find_part("abi")->text);
+    return write_file(header, h.s, h.n) && write_file(opt->output, c.s, c.n);
+}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// Lowering of a graph: roots, their buffers and layout, a statement tree for each.
+#include "loop/loop.h"
+#include <ctype.h>
+#include <string.h>
+
+// A C identifier from a model's name, unique by the number.
+static const char *identifier(const char *name, int id) {
+    char s[32];
+    int n = 0;
+    for (; name && *name && n < 24; name++) s[n++] = isalnum((unsigned char)*name) ? *name : '_';
+    s[n] = 0;
+    return n && !isdigit((unsigned char)s[0]) ? arena_printf("%s_%d", s, id) : arena_printf("v%s_%d", s, id);
+}
+
+static Buf *value_buf(Lower *l, BufKind kind, Val *v) {
+    Buf *b = buf_new(l->prog, kind, v->dt, v->rank, v->shape, identifier(v->name ? v->name : v->node->name, l->prog->nbufs));
+    b->val = v;
+    return b;
+}
+
+static void leaf_buffers(Lower *l) {
+    for (int i = 0; i < l->g->nnode; i++) {
+        Node *n = l->g->node[i];
+        Val *v = &n->out[0];
+        if (n->op != P_const || !l->uses[v->id] || n->data->splat || n->data->n <= 1) continue;
+        l->buf[v->id] = value_buf(l, B_WEIGHT, v);
+        l->buf[v->id]->data = n->data;
+    }
+}
+
+static void root_buffers(Lower *l, bool top) {
+    for (int i = 0; top && i < l->g->nout; i++) {
+        Val *v = l->g->out[i];
+        if (!l->root[v->id] || l->buf[v->id] || v->node->op == P_const || v->node->op == P_input) continue;
+        l->buf[v->id] = value_buf(l, B_OUTPUT, v);
+        l->buf[v->id]->port = i;
+        l->prog->out[i] = l->buf[v->id];
+    }
+    for (int i = 0; i < l->nroots; i++) {
+        Node *n = l->roots[i].val->node;
+        for (int k = 0; k < n->nout; k++)
+            if (!l->buf[n->out[k].id]) l->buf[n->out[k].id] = value_buf(l, B_WORK, &n->out[k]);
+        l->roots[i].buf = l->buf[l->roots[i].val->id];
+    }
+    for (int i = 0; top && i < l->g->nout; i++) { // an input, a constant, or a value given out twice
+        Val *v = l->g->out[i];
+        if (l->prog->out[i]) continue;
+        Buf *b = value_buf(l, B_OUTPUT, v);
+        b->port = i;
+        l->prog->out[i] = b;
+        PUSH(l->roots, l->nroots, l->cap_roots, ((Root){.val = v, .expr = v, .buf = b}));
+    }
+}
+
+static void lower_root(Lower *l, Root *r, Block *b) {
+    Node *n = r->val->node;
+    bool direct = r->buf == l->buf[r->val->id]; // not a second copy of an output
+    if (direct && (n->op == P_scatter || n->op == P_sort || n->op == P_scan || n->op == P_if || n->op == P_loop ||
+                   n->op == P_call || n->op == P_random)) {
+        lower_node(l, n, b);
+        return;
+    }
+    Block *body = block_new(NULL);
+    if (direct && n->op == P_dims) {
+        for (int i = 0; i < n->nex; i++)
+            append(body, (Stmt){.kind = ST_STORE, .buf = r->buf, .e = e_int(i), .value = sx_index(r->val->dt, n->ex[i])});
+    } else {
+        if (direct && n->op == P_copy) r->expr = n->in[0];
+        bool bound = direct && r->expr == r->val;
+        Buf *own = l->buf[r->val->id];
+        if (bound) l->buf[r->val->id] = NULL; // its expression, not the buffer it goes to
+        if (!r->reduce || !tile(l, r, body)) nest(l, r, body);
+        if (bound) l->buf[r->val->id] = own;
+    }
+    append(b, (Stmt){.kind = ST_FUNC, .body = body->first, .buf = r->buf,
+                     .text = r->expr->node->name ? r->expr->node->name : r->val->node->name});
+}
+
+void lower_graph(Lower *l, Block *b) {
+    for (int i = 0; i < l->nroots; i++) lower_root(l, &l->roots[i], b);
+}
+
+Program *lower(Graph *g, const Options *opt) {
+    Program *p = NEW(Program);
+    Lower *l = NEW(Lower);
+    *l = (Lower){.g = g, .opt = opt, .prog = p};
+    p->g = g;
+    p->in = NEWN(Buf *, g->nin + 1);
+    p->out = NEWN(Buf *, g->nout + 1);
+    l->buf = NEWN(Buf *, g->nval + 1);
+    for (int i = 0; i < g->nin; i++) {
+        p->in[i] = l->buf[g->in[i]->id] = value_buf(l, B_INPUT, g->in[i]);
+        p->in[i]->port = i;
+    }
+    fuse(l);
+    leaf_buffers(l);
+    root_buffers(l, true);
+    layout(l);
+    Block *b = block_new(NULL);
+    lower_graph(l, b);
+    p->body = b->first;
+    plan(p);
+    return p;
+}

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+// The nest template: any root as loops over its elements, each computed from gen's expression. It is
+// the fallback of every refusal of tile.c and the form of everything that is not a contraction.
+#include "loop/loop.h"
+
+enum { PARALLEL_WORK = 1 << 15 }; // elements below which threads cost more than they give
+
+// Loops over shape in the memory order of buf; idx receives the variables.
+static Block *element_loops(Block *b, const Buf *buf, int rank, const Ex *shape, Ex *idx, Stmt **outer) {
+    static const char *const name[] = {"i", "j", "k", "l", "m", "n"};
+    static int count;
+    Ex work = e_int(1);
+    *outer = NULL;
+    for (int i = 0; i < rank; i++) work = e_mul(work, shape[i]);
+    bool parallel = work->hi >= PARALLEL_WORK;
+    for (int i = 0; i < rank; i++) {
+        int a = buf->order[i];
+        idx[a] = e_index(arena_printf("%s%d", name[i % 6], count++), shape[a]);
+        if (idx[a]->kind != X_VAR) continue;
+        Stmt *s;
+        b = for_loop(b, idx[a], e_int(0), shape[a], 1, &s);
+        if (!*outer) {
+            *outer = s;
+            s->parallel = parallel;
+        }
+    }
+    return b;
+}
+
+void nest(Lower *l, Root *r, Block *b) {
+    Ex idx[MAX_RANK], at[MAX_RANK];
+    Stmt *outer;
+    const Val *v = r->expr;
+    Block *body = element_loops(b, r->buf, v->rank, v->shape, idx, &outer);
+    Sx *x = gen(l, body, r->expr, idx);
+    for (int i = 0; i < v->rank; i++) at[i] = r->at && i == r->axis ? e_add(idx[i], r->at) : idx[i];
+    append(body, (Stmt){.kind = ST_STORE, .buf = r->buf, .e = buf_offset(r->buf, at), .value = x});
+    if (outer) nest_collapse(outer);
+}
+
+// ---- collapsing -------------------------------------------------------------------------------
+
+typedef struct { Ex outer, inner, n; bool ok; } Pair;
+
+// Every expression that holds either must hold outer*n + inner.
+static void check_pair(Ex *e, void *ctx) {
+    Pair *p = ctx;
+    if (*e == p->outer || *e == p->inner) {
+        p->ok = false;
+        return;
+    }
+    if (!p->ok || (!e_uses(*e, p->outer) && !e_uses(*e, p->inner))) return;
+    Ex sum = e_add(e_mul(p->outer, p->n), p->inner), fused = e_sym("fused", 0, INT64_MAX);
+    Ex by = e_subst(*e, p->inner, e_sub(fused, e_mul(p->outer, p->n)));
+    (void)sum;
+    p->ok = !e_uses(by, p->outer) && !e_uses(by, p->inner);
+}
+
+void nest_collapse(Stmt *s) {
+    while (s && s->kind == ST_FOR) {
+        Stmt *in = s->body;
+        if (!in || in->next || in->kind != ST_FOR || s->step != 1 || in->step != 1 || in->parallel ||
+            !e_is(s->lo, 0) || !e_is(in->lo, 0) || in->hi != in->var->extent || s->hi != s->var->extent) {
+            s = in && !in->next ? in : NULL;
+            continue;
+        }
+        Pair p = {s->var, in->var, in->hi, true};
+        stmt_each_ex(in->body, check_pair, &p);
+        if (!p.ok) {
+            s = in;
+            continue;
+        }
+        Ex fused = e_index(s->var->name, e_mul(s->hi, in->hi));
+        Ex var[2] = {in->var, s->var}, by[2] = {e_sub(fused, e_mul(s->var, in->hi)), e_int(0)};
+        stmt_subst(in->body, 1, &var[0], &by[0]);
+        stmt_subst(in->body, 1, &var[1], &by[1]);
+        s->var = fused;
+        s->hi = fused->extent;
+        s->body = in->body;
+    }
+}

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+// One work area for the whole function: lifetimes, in-place reuse, offsets. Buffers of fixed size are
+// packed largest first into the lowest gap among those alive at the same time; buffers of symbolic
+// size take slots that are handed on to later buffers that provably fit.
+#include "loop/loop.h"
+#include <stdlib.h>
+
+enum { ALIGN = 64 };
+
+typedef struct { Program *p; int step; } Life;
+
+static Buf *home(Buf *b) {
+    while (b->alias) b = b->alias;
+    return b;
+}
+
+static void touch(Buf *b, int step) {
+    if (!b) return;
+    b = home(b);
+    if (step < b->first) b->first = step;
+    if (step > b->last) b->last = step;
+}
+
+static void touch_sx(const Sx *x, int step) {
+    if (!x) return;
+    touch(x->buf, step);
+    for (int i = 0; i < x->n; i++) touch_sx(x->a[i], step);
+}
+
+static void touch_body(const Stmt *s, int step) {
+    for (; s; s = s->next) {
+        touch(s->buf, step);
+        touch_sx(s->value, step);
+        for (int i = 0; i < s->nbuf; i++) touch(s->bufs[i], step);
+        touch_body(s->body, step);
+        touch_body(s->els, step);
+    }
+}
+
+// Numbers the steps of the main body. What a loop reads from before it must live until its end.
+static void lifetimes(Stmt *s, int *step, Program *p) {
+    for (; s; s = s->next) {
+        int start = ++*step;
+        if (s->kind == ST_FUNC || (!s->body && !s->els)) {
+            touch_body(&(Stmt){.kind = ST_BLOCK, .body = s->body, .buf = s->buf, .value = s->value, .nbuf = s->nbuf, .bufs = s->bufs}, start);
+            continue;
+        }
+        touch_sx(s->value, start);
+        lifetimes(s->body, step, p);
+        lifetimes(s->els, step, p);
+        if (s->kind != ST_WHILE && s->kind != ST_FOR) continue;
+        for (int i = 0; i < p->nbufs; i++) {
+            Buf *b = p->bufs[i];
+            if (b->first < start && b->last > start) b->last = *step > b->last ? *step : b->last;
+        }
+        touch_sx(s->value, *step);
+    }
+}
+
+// ---- in place ---------------------------------------------------------------------------------
+
+typedef struct { Buf *in, *out; Ex at; bool ok; int loads; } InPlace;
+
+static void check_loads(const Sx *x, InPlace *c) {
+    if (!x) return;
+    if (x->buf && home(x->buf) == c->in) {
+        c->loads++;
+        c->ok &= x->kind == SX_LOAD && x->e == c->at && x->lanes == 0;
+    }
+    for (int i = 0; i < x->n; i++) check_loads(x->a[i], c);
+}
+
+static void check_stmts(const Stmt *s, InPlace *c) {
+    for (; s; s = s->next) {
+        check_loads(s->value, c);
+        if (s->buf && home(s->buf) == c->in) c->ok = false;
+        for (int i = 0; i < s->nbuf; i++) c->ok &= home(s->bufs[i]) != c->in;
+        check_stmts(s->body, c);
+        check_stmts(s->els, c);
+    }
+}
+
+static int count_stores(const Stmt *s, Buf *out, Ex *at) {
+    int n = 0;
+    for (; s; s = s->next) {
+        if ((s->kind == ST_STORE || s->kind == ST_UPDATE) && s->buf == out) {
+            n++;
+            *at = s->e;
+        }
+        n += count_stores(s->body, out, at) + count_stores(s->els, out, at);
+    }
+    return n;
+}
+
+static void candidates(const Sx *x, Buf **in, int *n) {
+    if (!x) return;
+    if (x->kind == SX_LOAD && x->buf->kind == B_WORK && !x->buf->scratch && *n < 32) in[(*n)++] = home(x->buf);
+    for (int i = 0; i < x->n; i++) candidates(x->a[i], in, n);
+}
+
+static void all_candidates(const Stmt *s, Buf **in, int *n) {
+    for (; s; s = s->next) {
+        candidates(s->value, in, n);
+        all_candidates(s->body, in, n);
+        all_candidates(s->els, in, n);
+    }
+}
+
+// The result takes the place of an operand that dies here and is read only where it is written.
+static void in_place(Stmt *s, int *step) {
+    for (; s; s = s->next) {
+        int now = ++*step;
+        if (s->kind != ST_FUNC) {
+            if (s->body || s->els) {
+                in_place(s->body, step);
+                in_place(s->els, step);
+            }
+            continue;
+        }
+        Buf *out = s->buf, *in[32];
+        Ex at = NULL;
+        int n = 0;
+        if (!out || out->kind != B_WORK || out->alias || out->first != now || count_stores(s->body, out, &at) != 1) continue;
+        all_candidates(s->body, in, &n);
+        for (int i = 0; i < n; i++) {
+            InPlace c = {in[i], out, at, true, 0};
+            if (in[i]->last != now || in[i]->dt != out->dt || in[i]->first >= now || !e_le(out->size, in[i]->size)) continue;
+            check_stmts(s->body, &c);
+            if (!c.ok) continue;
+            out->alias = in[i];
+            out->alias_at = e_int(0);
+            if (out->last > in[i]->last) in[i]->last = out->last;
+            break;
+        }
+    }
+}
+
+// ---- offsets ----------------------------------------------------------------------------------
+
+static Ex bytes(const Buf *b) {
+    Ex n = e_mul(b->size, e_int((int64_t)dt_size(b->dt)));
+    int64_t c;
+    if (e_is_const(n, &c)) return e_int((c + ALIGN - 1) / ALIGN * ALIGN);
+    return e_scale(e_div(e_add(n, e_int(ALIGN - 1)), e_int(ALIGN)), ALIGN);
+}
+
+static int64_t fixed(const Buf *b) {
+    int64_t c;
+    return e_is_const(bytes(b), &c) ? c : -1;
+}
+
+static int larger_first(const void *a, const void *b) {
+    const Buf *x = *(Buf *const *)a, *y = *(Buf *const *)b;
+    int64_t m = fixed(x), n = fixed(y);
+    return m != n ? (m < n ? 1 : -1) : x->id - y->id;
+}
+
+static bool overlap(const Buf *a, const Buf *b) { return a->first <= b->last && b->first <= a->last; }
+
+static int64_t place_fixed(Buf **v, int n) {
+    int64_t top = 0;
+    qsort(v, (size_t)n, sizeof *v, larger_first);
+    for (int i = 0; i < n; i++) {
+        int64_t at = 0, size = fixed(v[i]);
+        for (bool moved = true; moved;) {
+            moved = false;
+            for (int j = 0; j < i; j++) {
+                int64_t o, s = fixed(v[j]);
+                e_is_const(v[j]->offset, &o);
+                if (overlap(v[i], v[j]) && at < o + s && o < at + size) {
+                    at = o + s;
+                    moved = true;
+                }
+            }
+        }
+        v[i]->offset = e_int(at);
+        if (at + size > top) top = at + size;
+    }
+    return top;
+}
+
+static Ex place_symbolic(Buf **v, int n, Ex top) {
+    Buf **slot = NEWN(Buf *, n + 1); // the first holder of each slot; last: when it is free
+    int *until = NEWN(int, n + 1), ns = 0;
+    for (int i = 0; i < n; i++) { // in order of birth
+        int k = 0;
+        for (; k < ns; k++)
+            if (until[k] < v[i]->first && e_le(bytes(v[i]), bytes(slot[k]))) break;
+        if (k == ns) {
+            slot[ns++] = v[i];
+            v[i]->offset = top;
+            top = e_add(top, bytes(v[i]));
+        } else v[i]->offset = slot[k]->offset;
+        until[k] = v[i]->last;
+    }
+    return top;
+}
+
+static int earlier_first(const void *a, const void *b) {
+    const Buf *x = *(Buf *const *)a, *y = *(Buf *const *)b;
+    return x->first != y->first ? x->first - y->first : x->id - y->id;
+}
+
+void plan(Program *p) {
+    int step = 0, nf = 0, ns = 0;
+    lifetimes(p->body, &step, p);
+    step = 0;
+    in_place(p->body, &step);
+    Buf **fix = NEWN(Buf *, p->nbufs + 1), **sym = NEWN(Buf *, p->nbufs + 1);
+    p->scratch_size = e_int(0);
+    for (int i = 0; i < p->nbufs; i++) {
+        Buf *b = p->bufs[i];
+        if (b->kind != B_WORK || b->alias || b->last < 0) continue;
+        if (b->scratch) {
+            b->offset = e_int(0);
+            p->scratch_size = e_max(p->scratch_size, bytes(b));
+        } else if (fixed(b) >= 0) fix[nf++] = b;
+        else sym[ns++] = b;
+    }
+    Ex top = e_int(place_fixed(fix, nf));
+    qsort(sym, (size_t)ns, sizeof *sym, earlier_first);
+    p->work_size = place_symbolic(sym, ns, top);
+}
