@@ -51,5 +51,20 @@ void tree_ensemble_classifier(Op *o);                          // tree.c
 void tree_ensemble_regressor(Op *o);
 void tree_ensemble(Op *o);
 
+// attention.c: q [B, H, S, D], k [B, G, T, D], v [B, G, T, E], H a multiple of G.
+typedef struct {
+    Val *q, *k, *v;
+    Val *allowed, *bias; // bool and added, each broadcasting to [B, H, S, T]; NULL: none
+    double scale, softcap;
+    DType softmax;       // its precision; DT_NONE: that of sums
+    Val *scores, *capped, *biased, *probs; // results on the way, [B, H, S, T]
+} Attend;
+Val *attend(Op *o, Attend *a);                             // [B, H, S, E] in acc_type
+Val *split_heads(Op *o, Val *x, Ex heads);                 // [B, S, H*D] -> [B, H, S, D]
+Val *join_heads(Op *o, Val *x);                            // and back
+Val *allow_window(Op *o, Ex s, Ex t, Val *offset, int64_t left, int64_t right); // q - left <= k <= q + right, q = i + offset; -1: no bound
+Val *both_allowed(Op *o, Val *a, Val *b);                  // either may be NULL
+Val *rotate(Op *o, Val *x, Val *cos, Val *sin, int64_t dims, bool interleaved); // x [B, S, H, D], caches [B or 1, S, dims/2]
+
 Val *matmul_any(Op *o, Val *a, Val *b); // matmul with the 1-D cases
 #endif

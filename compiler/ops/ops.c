@@ -26,6 +26,8 @@
     X(ops_norm, "")                                                                                                    \
     X(ops_quant, "")                                                                                                   \
     X(ops_resize, "")                                                                                                  \
+    X(ops_attention, "")                                                                                               \
+    X(ops_rnn, "")                                                                                                     \
     X(ops_control, "")                                                                                                 \
     X(ops_ml, "ai.onnx.ml")                                                                                            \
     X(ops_microsoft, "com.microsoft")
