@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+// Memory order of work buffers: the axis that a contraction's weights produce (channels) becomes the
+// innermost one, and values computed from such buffers element by element follow. Inputs, outputs and
+// weights stay row-major.
+#include "loop/tile.h"
+#include <string.h>
+
+enum { SLACK = 8 * MAX_NV, MAX_LEAVES = 256 };
+
+static void innermost(Buf *b, int axis) {
+    int n = 0;
+    for (int i = 0; i < b->rank; i++)
+        if (i != axis) b->order[n++] = i;
+    b->order[n] = axis;
+}
+
+static bool weight(const Buf *b) { return b->kind == B_WEIGHT && b->data; }
+
+static bool factor_uses(const Access *a, Ex var) {
+    for (int i = 0; i < a->rank; i++)
+        if (e_uses(a->idx[i], var)) return true;
+    return false;
+}
+
+// The only axis of the root that depends on the weights' out variables, or -1.
+static int weight_axis(Lower *l, const Root *r) {
+    Contraction *c = NEW(Contraction);
+    Ex idx[MAX_RANK];
+    int axis = -1;
+    if (!r->reduce || !contract_find(l, r->reduce, c) || !tile_root_index(l, r, c, idx)) return -1;
+    int w = weight(c->factor[0].buf) ? 0 : 1;
+    if (!weight(c->factor[w].buf) || weight(c->factor[1 - w].buf)) return -1;
+    for (int a = 0; a < r->expr->rank; a++) {
+        bool uses = false;
+        for (int v = 0; v < c->nvar - c->nred; v++) uses |= e_uses(idx[a], c->var[v]) && factor_uses(&c->factor[w], c->var[v]);
+        if (!uses) continue;
+        if (axis >= 0) return -1;
+        axis = a;
+    }
+    return axis;
+}
+
+typedef struct { Val *v; Ex *idx; } Item;
+
+static bool push_operands(const Node *n, const Ex *idx, Item *it, int *count) {
+    int operands = n->op == P_map ? n->nin : 1;
+    for (int k = 0; k < operands; k++) {
+        const Val *x = n->in[k];
+        Ex *in = NEWN(Ex, x->rank + 1);
+        if (*count == MAX_LEAVES) return false;
+        if (n->op == P_reduce) {
+            for (int i = 0, o = 0, g = 0; i < x->rank; i++) {
+                if (g < n->nex && e_is(n->ex[g], i)) in[i] = e_index("k", x->shape[i]), g++;
+                else in[i] = idx[o++];
+            }
+        } else if (n->op == P_gather) {
+            memcpy(in, idx, sizeof *in * (size_t)x->rank);
+            in[n->axis] = e_index("g", x->shape[n->axis]);
+        } else val_index_in(n, k, idx, in);
+        it[(*count)++] = (Item){n->in[k], in};
+    }
+    return true;
+}
+
+static bool walkable(Prim p) {
+    return p == P_map || p == P_reshape || p == P_permute || p == P_expand || p == P_slice || p == P_pad || p == P_window ||
+           p == P_copy || p == P_reduce || p == P_gather;
+}
+
+static bool reordered(const Buf *b) {
+    for (int i = 0; i < b->rank; i++)
+        if (b->order[i] != i) return true;
+    return false;
+}
+
+// The innermost axis of the first reordered operand that runs along the same axis of the root, or -1.
+static int operand_axis(Lower *l, const Root *r) {
+    Item it[MAX_LEAVES];
+    int n = 1, rank = r->expr->rank;
+    Ex var[MAX_RANK];
+    for (int i = 0; i < rank; i++) var[i] = e_index("i", r->expr->shape[i]);
+    it[0] = (Item){r->expr, var};
+    for (int i = 0; i < n; i++) {
+        const Buf *b = l->buf[it[i].v->id];
+        const Node *node = it[i].v->node;
+        if (b && (i || r->expr != r->val)) {
+            int last = b->rank ? b->order[b->rank - 1] : 0;
+            if (b->rank == rank && reordered(b) && it[i].idx[last] == var[last] && var[last]->kind == X_VAR) return last;
+        } else if (walkable(node->op) && !push_operands(node, it[i].idx, it, &n)) return -1;
+    }
+    return -1;
+}
+
+void layout(Lower *l) {
+    bool *done = NEWN(bool, l->prog->nbufs + 1);
+    for (int i = 0; i < l->nroots; i++) {
+        const Root *r = &l->roots[i];
+        Buf *b = r->buf;
+        if (b->kind != B_WORK || done[b->id]) continue;
+        done[b->id] = true;
+        if (b->rank >= 2 && (b->dt == F32 || b->dt == F64)) b->slack = SLACK;
+        if (b->rank >= 3 && r->expr->rank == b->rank) {
+            int axis = weight_axis(l, r);
+            if (axis < 0) axis = operand_axis(l, r);
+            if (axis >= 0) innermost(b, axis);
+        }
+        buf_strides(b);
+    }
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// The tile template's working state, shared by tile.c (choices), tile_pack.c and tile_kernel.c.
+//
+// c[rows][lanes] += a[rows] * b[lanes], a register tile of mr rows by nv vectors: `row` is the out variable
+// that runs over rows, `lane` the one that runs along vectors; both operands' addresses are affine.
+#ifndef CNNCC_TILE_H
+#define CNNCC_TILE_H
+#include "loop/loop.h"
+
+enum { MAX_ROWS = 16, MAX_NV = 12, MAX_GROUPS = 12 };
+
+typedef struct { Ex w, u, v; } Fused; // w = u * extent(v) + v: two variables run as one
+
+// Consecutive row tiles that share a kernel. Rows of tile i begin at first + i*rows.
+typedef struct {
+    Ex first, count;
+    int rows;
+    const uint32_t *live; // by value of the pattern variable: which rows are inside; NULL: all
+} RowGroup;
+
+typedef struct {
+    Lower *l;
+    Root *root;
+    const Target *target;
+    Contraction c;
+    Ex out_idx[MAX_RANK], out_off; // root->expr's element; where it is stored
+    DType dt;
+    int lanes;                     // elements of dt in a vector
+    Buf *buf[2];                   // a: broadcast by rows; b: loaded along lanes
+    Ex off[2];
+    bool a_lanes;                  // the lane variable is in both: a is loaded by vectors too
+    Ex row, lane;                  // row: NULL when there is none
+    Ex batch[64], outer[64], k[64];// loops: b depends on the first, not on the second; the sum
+    int nbatch, nouter, nk;
+    Ex korder[64]; int nkorder;    // the sum's variables in order of traversal, before fusing
+    Fused fused[32]; int nfused;
+    int mr, nv;
+    Ex panels, panel;              // of nv*lanes lanes each; the loop over them
+    bool pack;                     // b is packed: [batch][panel][k][nv*lanes]
+    Buf *packed;
+    // guards by how they are met
+    Range cut[16]; Ex cut_by[16]; int ncut;   // bounds of the loop over cut_by
+    Range around[16]; int naround;            // a condition around the sum
+    Range pattern[16]; Ex pattern_by; int npattern; // rows inside or outside, known at compile time
+    Range hard[16]; int nhard;                // at each load of a
+} Tiling;
+
+static inline int tile_width(const Tiling *t) { return t->nv * t->lanes; }
+Ex tile_stride(Ex e, Ex var);       // what one step of var adds to e
+int64_t tile_extent(Ex var);        // -1: symbolic
+bool tile_parallel(const Tiling *t);// enough work for threads
+
+// loop/tile_path.c: the element of root->expr that element c->out of the reduce lands in; false: not one to one
+bool tile_root_index(Lower *l, const Root *r, const Contraction *c, Ex *idx);
+// loop/tile_pack.c
+void tile_pack_const(Tiling *t);
+Stmt *tile_pack_run(Tiling *t, Block *b); // its outermost loop
+// loop/tile_kernel.c
+void tile_kernel(Tiling *t, Block *b, Ex row0, int rows, bool partial, const uint32_t *live);
+#endif

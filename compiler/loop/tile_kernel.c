@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+// One register tile: accumulators, the loops of the sum, and the epilogue that stores its elements.
+#include "loop/tile.h"
+#include <string.h>
+
+typedef struct { Ex off; Local *v; } Loaded;
+typedef struct {
+    Tiling *t;
+    int rows;
+    Ex row[MAX_ROWS];               // each row's index
+    Local *acc[MAX_ROWS * MAX_NV];
+    const uint32_t *live;
+    uint32_t mask;                  // rows inside for the current value of the pattern variable
+    bool hard;                      // the hard guards are tested at each load
+    int nsub;
+    Ex sub[8], by[8];               // unrolled variables
+    Block *seen_in;                 // vectors of a loaded in this block
+    Loaded seen[64];
+    int nseen;
+} Kernel;
+
+static Ex fixed(const Kernel *k, Ex e) { return k->nsub ? e_subst_all(e, k->nsub, k->sub, k->by) : e; }
+
+static Ex lane_at(const Tiling *t, int j) { return e_add(e_mul(t->panel, e_int(tile_width(t))), e_int(j * t->lanes)); }
+
+static Ex linear(const Ex *var, int n) {
+    Ex e = e_int(0);
+    for (int i = 0; i < n; i++) e = e_add(e_mul(e, var[i]->extent), var[i]);
+    return e;
+}
+
+static Ex size_of(const Ex *var, int n) {
+    Ex e = e_int(1);
+    for (int i = 0; i < n; i++) e = e_mul(e, var[i]->extent);
+    return e;
+}
+
+static Sx *load_b(const Kernel *k, int j) {
+    const Tiling *t = k->t;
+    if (!t->packed) return sx_load(t->buf[1], fixed(k, e_subst(t->off[1], t->lane, lane_at(t, j))), t->lanes);
+    Ex at = t->packed->kind == B_WEIGHT ? e_mul(linear(t->batch, t->nbatch), t->panels) : e_int(0);
+    at = e_add(e_mul(e_add(at, t->panel), size_of(t->k, t->nk)), linear(t->k, t->nk));
+    return sx_load(t->packed, fixed(k, e_add(e_mul(at, e_int(tile_width(t))), e_int(j * t->lanes))), t->lanes);
+}
+
+static Local *let(const Kernel *k, Block *b, const char *stem, Sx *value, bool vector) {
+    Local *v = local_new(k->t->l, stem, k->t->dt, vector ? k->t->lanes : 0, vector);
+    append(b, (Stmt){.kind = ST_LET, .local = v, .value = value});
+    return v;
+}
+
+static Ex row_of(const Kernel *k, Ex e, int i) { return k->t->row ? e_subst(e, k->t->row, k->row[i]) : e; }
+
+static Local *load_a(Kernel *k, Block *b, int i) {
+    const Tiling *t = k->t;
+    Sx *x = sx_load(t->buf[0], fixed(k, row_of(k, t->off[0], i)), 0);
+    if (k->hard) {
+        Range g[16];
+        for (int n = 0; n < t->nhard; n++) g[n] = (Range){fixed(k, row_of(k, t->hard[n].e, i)), t->hard[n].n};
+        x = sx_guard(t->nhard, g, x, sx_num(t->dt, (Scalar){.f = 0}));
+    }
+    return let(k, b, "a", x, false);
+}
+
+static Local *load_a_lanes(Kernel *k, Block *b, int i, int j) {
+    const Tiling *t = k->t;
+    Ex off = fixed(k, e_subst(row_of(k, t->off[0], i), t->lane, lane_at(t, j)));
+    if (k->seen_in != b) k->seen_in = b, k->nseen = 0;
+    for (int n = 0; n < k->nseen; n++)
+        if (k->seen[n].off == off) return k->seen[n].v;
+    Local *v = let(k, b, "a", sx_load(t->buf[0], off, t->lanes), true);
+    if (k->nseen < 64) k->seen[k->nseen++] = (Loaded){off, v};
+    return v;
+}
+
+// One step of the sum, all of it in one block.
+static void step(Kernel *k, Block *b) {
+    const Tiling *t = k->t;
+    Local *bv[MAX_NV], *a = NULL;
+    if (!k->mask) return;
+    for (int j = 0; j < t->nv; j++) bv[j] = let(k, b, "b", load_b(k, j), true);
+    for (int i = 0; i < k->rows; i++) {
+        if (!(k->mask >> i & 1)) continue;
+        if (!t->a_lanes) a = load_a(k, b, i);
+        for (int j = 0; j < t->nv; j++) {
+            if (t->a_lanes) a = load_a_lanes(k, b, i, j);
+            Sx *x[2] = {sx_local(a, NULL), sx_local(bv[j], NULL)};
+            append(b, (Stmt){.kind = ST_ACC, .local = k->acc[i * t->nv + j], .fn = RED_ADD, .value = sx_fn(FN_mul, t->dt, 2, x)});
+        }
+    }
+}
+
+static Ex floor_plus1(Ex a, Ex c) { return e_add(e_div(a, c), e_int(1)); }
+
+// 0 <= coef*k + rest < n as bounds of k.
+static void bounds(const Kernel *kn, Ex k, Ex *lo, Ex *hi) {
+    const Tiling *t = kn->t;
+    *lo = e_int(0);
+    *hi = k->extent;
+    for (int i = 0; i < t->ncut; i++) {
+        if (t->cut_by[i] != k) continue;
+        Ex rest;
+        int64_t c = e_coef(t->cut[i].e, k, &rest);
+        Ex n = t->cut[i].n, by = e_int(c < 0 ? -c : c);
+        if (c > 0) {
+            *lo = e_max(*lo, e_ceil_div(e_scale(rest, -1), by));
+            *hi = e_min(*hi, e_ceil_div(e_sub(n, rest), by));
+        } else {
+            *lo = e_max(*lo, floor_plus1(e_sub(rest, n), by));
+            *hi = e_min(*hi, floor_plus1(rest, by));
+        }
+    }
+}
+
+static void sum_loops(Kernel *k, Block *b, int depth);
+
+static void unrolled(Kernel *k, Block *b, int depth, Ex var) {
+    int64_t n = tile_extent(var);
+    int at = k->nsub++;
+    uint32_t all = k->mask;
+    k->sub[at] = var;
+    for (int64_t v = 0; v < n; v++) {
+        k->by[at] = e_int(v);
+        if (var == k->t->pattern_by && k->live) k->mask = all & k->live[v];
+        if (k->mask) sum_loops(k, b, depth + 1);
+    }
+    k->mask = all;
+    k->nsub--;
+}
+
+static void sum_loops(Kernel *k, Block *b, int depth) {
+    const Tiling *t = k->t;
+    if (depth == t->nk) {
+        step(k, b);
+        return;
+    }
+    Ex var = t->k[depth], lo, hi;
+    bool small = t->a_lanes && depth == t->nk - 1 && tile_extent(var) > 0 && tile_extent(var) <= 7;
+    bool cut = false;
+    for (int i = 0; i < t->ncut; i++) cut |= t->cut_by[i] == var;
+    if ((k->live && var == t->pattern_by) || (small && !cut && k->nsub < 8)) {
+        unrolled(k, b, depth, var);
+        return;
+    }
+    bounds(k, var, &lo, &hi);
+    sum_loops(k, for_loop(b, var, fixed(k, lo), fixed(k, hi), 1, NULL), depth + 1);
+}
+
+// ---- epilogue ---------------------------------------------------------------------------------
+
+// e in terms of the fused variables: as one run where it is one, else by quotient and remainder.
+static void fuse_one(Ex *e, void *ctx) {
+    const Tiling *t = ctx;
+    for (int i = 0; i < t->nfused; i++) {
+        Ex u = t->fused[i].u, v = t->fused[i].v, w = t->fused[i].w;
+        bool has_u = e_uses(*e, u), has_v = e_uses(*e, v);
+        if (!has_u && !has_v) continue;
+        Ex su = tile_stride(*e, u), sv = tile_stride(*e, v);
+        bool run = su == e_mul(sv, v->extent) && !e_uses(su, u) && !e_uses(su, v) && !e_uses(sv, u) && !e_uses(sv, v);
+        Ex var[2] = {u, v}, by[2] = {e_int(0), w};
+        if (!run) by[0] = e_div(w, v->extent), by[1] = e_mod(w, v->extent);
+        *e = e_subst_all(*e, 2, var, by);
+    }
+}
+
+static void epilogue(Kernel *k, Block *b, Ex row0, bool partial) {
+    Tiling *t = k->t;
+    Root *r = t->root;
+    int width = tile_width(t);
+    Local *out = local_new(t->l, "c", t->dt, k->rows * width, false);
+    append(b, (Stmt){.kind = ST_LET, .local = out});
+    for (int i = 0; i < k->rows * t->nv; i++)
+        append(b, (Stmt){.kind = ST_SET, .local = out, .e = e_int(i * t->lanes), .value = sx_local(k->acc[i], NULL)});
+    Ex i = e_index(arena_printf("i%d", t->l->next_local++), e_int(k->rows));
+    Ex j = e_index(arena_printf("j%d", t->l->next_local++), e_int(width)), first = e_mul(t->panel, e_int(width));
+    Ex rows = partial ? e_min(e_int(k->rows), e_sub(t->row->extent, row0)) : e_int(k->rows);
+    Block *in = b;
+    if (i->kind == X_VAR) in = for_loop(in, i, e_int(0), rows, 1, NULL);
+    Stmt *loop;
+    in = for_loop(in, j, e_int(0), e_min(e_int(width), e_sub(t->lane->extent, first)), 1, &loop);
+    gen_bind(in, t->c.reduce, t->c.out, sx_local(out, e_add(e_scale(i, width), j)));
+    Sx *x = gen(t->l, in, r->expr, t->out_idx);
+    append(in, (Stmt){.kind = ST_STORE, .buf = r->buf, .e = t->out_off, .value = x});
+    stmt_each_ex(loop->body, fuse_one, t);
+    Ex var[2] = {t->lane, t->row}, by[2] = {e_add(first, j), t->row ? e_add(row0, i) : NULL};
+    stmt_subst(loop->body, t->row ? 2 : 1, var, by);
+}
+
+// ---- kernel -----------------------------------------------------------------------------------
+
+// The least and greatest value of e over the tile's rows and the sum; false: a stride's sign is unknown.
+static bool span(const Tiling *t, Ex e, Ex row0, int rows, Ex *lo, Ex *hi) {
+    *lo = *hi = e;
+    for (int i = -1; i < t->nk; i++) {
+        Ex var = i < 0 ? t->row : t->k[i];
+        if (!var || !e_uses(e, var)) continue;
+        Ex s = tile_stride(e, var), top = e_sub(var->extent, e_int(1)), a = e_int(0), z = top;
+        if (i < 0) a = row0, z = e_min(e_add(row0, e_int(rows - 1)), top);
+        if (s->hi <= 0) {
+            Ex swap = a;
+            a = z, z = swap;
+        } else if (s->lo < 0) return false;
+        *lo = e_subst(*lo, var, a);
+        *hi = e_subst(*hi, var, z);
+    }
+    return true;
+}
+
+static void sums(Kernel *k, Block *b) {
+    const Tiling *t = k->t;
+    k->nseen = 0, k->seen_in = NULL;
+    if (t->naround) {
+        Range *g = NEWN(Range, t->naround);
+        memcpy(g, t->around, sizeof *g * (size_t)t->naround);
+        Block *in = block_new(b);
+        Stmt *s = append(b, (Stmt){.kind = ST_IF, .nguard = t->naround, .guard = g});
+        in->tail = &s->body;
+        b = in;
+    }
+    sum_loops(k, b, 0);
+}
+
+void tile_kernel(Tiling *t, Block *b, Ex row0, int rows, bool partial, const uint32_t *live) {
+    Kernel *k = &(Kernel){.t = t, .rows = rows, .live = live, .mask = rows == 32 ? UINT32_MAX : (1u << rows) - 1};
+    for (int i = 0; i < rows; i++) {
+        k->row[i] = e_add(row0, e_int(i));
+        if (!partial || !i) continue;
+        Ex r = e_index(arena_printf("r%d", t->l->next_local++), t->row->extent);
+        append(b, (Stmt){.kind = ST_INT, .var = r, .e = e_min(k->row[i], e_sub(t->row->extent, e_int(1)))});
+        k->row[i] = r;
+    }
+    for (int i = 0; i < rows * t->nv; i++) {
+        k->acc[i] = local_new(t->l, "c", t->dt, t->lanes, true);
+        append(b, (Stmt){.kind = ST_LET, .local = k->acc[i], .value = sx_num(t->dt, (Scalar){.f = 0})});
+    }
+    if (live && !t->pattern_by) k->mask &= live[0];
+    Range inside[32];
+    bool known = t->nhard > 0;
+    int n = 0;
+    for (int i = 0; i < t->nhard && known; i++) {
+        Ex lo, hi;
+        known = span(t, t->hard[i].e, row0, rows, &lo, &hi);
+        inside[n++] = (Range){lo, t->hard[i].n};
+        inside[n++] = (Range){hi, t->hard[i].n};
+    }
+    if (known) {
+        Range *g = NEWN(Range, n);
+        memcpy(g, inside, sizeof *g * (size_t)n);
+        Stmt *s = append(b, (Stmt){.kind = ST_IF, .nguard = n, .guard = g});
+        Block *yes = block_new(b), *no = block_new(b);
+        yes->tail = &s->body;
+        no->tail = &s->els;
+        sums(k, yes);
+        k->hard = true;
+        sums(k, no);
+    } else {
+        k->hard = t->nhard > 0;
+        sums(k, b);
+    }
+    epilogue(k, b, row0, partial);
+}

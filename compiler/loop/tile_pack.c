@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// The lane operand in the order in which the kernel reads it: [batch][panel][k][nv*lanes], the last
+// panel padded with zeros. Constants at compile time, others by a loop before the kernel.
+#include "loop/tile.h"
+
+static int64_t product(const Ex *var, int n) {
+    int64_t p = 1;
+    for (int i = 0; i < n; i++) p *= tile_extent(var[i]);
+    return p;
+}
+
+static Ex sum_size(const Tiling *t) {
+    Ex n = e_int(1);
+    for (int i = 0; i < t->nkorder; i++) n = e_mul(n, t->korder[i]->extent);
+    return n;
+}
+
+// Offsets that the values of n variables give, in row-major order.
+static int64_t *offsets(Ex off, const Ex *var, int n, int64_t *count) {
+    *count = product(var, n);
+    int64_t *at = NEWN(int64_t, *count), done = 1;
+    for (int i = n - 1; i >= 0; i--) {
+        int64_t s = 0, ext = tile_extent(var[i]);
+        e_is_const(tile_stride(off, var[i]), &s);
+        for (int64_t k = ext - 1; k >= 0; k--)
+            for (int64_t j = 0; j < done; j++) at[k * done + j] = at[j] + k * s;
+        done *= ext;
+    }
+    return at;
+}
+
+static void copy_elements(Tiling *t, Data *d, int64_t base) {
+    const Data *src = t->buf[1]->data;
+    int64_t nb, nk, width = tile_width(t), np = 1, n = tile_extent(t->lane), ls = 0;
+    int64_t *batch = offsets(t->off[1], t->batch, t->nbatch, &nb), *ks = offsets(t->off[1], t->korder, t->nkorder, &nk);
+    e_is_const(t->panels, &np);
+    e_is_const(tile_stride(t->off[1], t->lane), &ls);
+    for (int64_t b = 0; b < nb; b++)
+        for (int64_t p = 0; p < np; p++)
+            for (int64_t k = 0; k < nk; k++)
+                for (int64_t j = 0; j < width && p * width + j < n; j++) {
+                    int64_t from = base + batch[b] + ks[k] + (p * width + j) * ls;
+                    if (from < 0 || from >= (int64_t)src->n) continue; // a guard keeps it from being used
+                    size_t to = (size_t)(((b * np + p) * nk + k) * width + j);
+                    if (t->dt == F32) ((float *)(uintptr_t)d->p)[to] = ((const float *)src->p)[src->splat ? 0 : from];
+                    else ((double *)(uintptr_t)d->p)[to] = ((const double *)src->p)[src->splat ? 0 : from];
+                }
+}
+
+void tile_pack_const(Tiling *t) {
+    Ex zero[64], off = t->off[1];
+    for (int i = 0; i < t->c.nvar; i++) zero[i] = e_int(0);
+    int64_t base = 0, np = 1;
+    e_is_const(e_subst_all(off, t->c.nvar, t->c.var, zero), &base);
+    e_is_const(t->panels, &np);
+    int64_t size = product(t->batch, t->nbatch) * np * product(t->korder, t->nkorder) * tile_width(t);
+    Data *d = data_new(t->dt, (size_t)size);
+    copy_elements(t, d, base);
+    Ex shape = e_int(size);
+    t->packed = buf_new(t->l->prog, B_WEIGHT, t->dt, 1, &shape, arena_printf("%s_p%d", t->buf[1]->name, t->l->prog->nbufs));
+    t->packed->data = d;
+}
+
+Stmt *tile_pack_run(Tiling *t, Block *b) {
+    Ex nk = sum_size(t), width = e_int(tile_width(t)), size = e_product(3, (Ex[]){t->panels, nk, width});
+    t->packed = buf_new(t->l->prog, B_WORK, t->dt, 1, &size, arena_printf("%s_p%d", t->buf[1]->name, t->l->prog->nbufs));
+    Ex n = t->lane->extent, p = e_index(arena_printf("p%d", t->l->next_local++), t->panels), lin = e_int(0);
+    Ex j = e_index(arena_printf("j%d", t->l->next_local++), width);
+    Stmt *outer = NULL;
+    Block *in = b;
+    if (p->kind == X_VAR) in = for_loop(in, p, e_int(0), t->panels, 1, &outer);
+    for (int i = 0; i < t->nkorder; i++) {
+        Stmt *s;
+        in = for_loop(in, t->korder[i], e_int(0), t->korder[i]->extent, 1, &s);
+        lin = e_add(e_mul(lin, t->korder[i]->extent), t->korder[i]);
+        if (!outer) outer = s;
+    }
+    Ex first = e_mul(p, width), end = e_min(width, e_sub(n, first));
+    Ex to = e_add(e_mul(e_add(e_mul(p, nk), lin), width), j);
+    Block *copy = for_loop(in, j, e_int(0), end, 1, NULL);
+    Sx *x = sx_load(t->buf[1], e_subst(t->off[1], t->lane, e_add(first, j)), 0);
+    append(copy, (Stmt){.kind = ST_STORE, .buf = t->packed, .e = to, .value = x});
+    int64_t c;
+    if (!e_is_const(end, &c) || c != tile_width(t)) { // the padding of the last panel
+        Block *pad = for_loop(in, j, end, width, 1, NULL);
+        append(pad, (Stmt){.kind = ST_STORE, .buf = t->packed, .e = to, .value = sx_num(t->dt, (Scalar){.f = 0})});
+    }
+    return outer;
+}
