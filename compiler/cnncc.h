@@ -46,7 +46,7 @@ void warning(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 _Noreturn void fatal(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 _Noreturn void die(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-// ---- base/text.c: text being built ------------------------------------------------------------
+// ---- base/text.c: text being built, in the arena ------------------------------------------------
 typedef struct { char *s; size_t n, cap; } Text;
 void put(Text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void put_n(Text *t, const char *s, size_t n);

@@ -9,8 +9,9 @@
 static void reserve(Text *t, size_t more) {
     if (t->n + more + 1 <= t->cap) return;
     size_t cap = (t->n + more + 1) * 2;
-    t->s = realloc(t->s, cap);
-    if (!t->s) fatal("out of memory: %zu bytes of text", cap);
+    char *s = arena_alloc(cap);
+    if (t->n) memcpy(s, t->s, t->n);
+    t->s = s;
     t->cap = cap;
 }
 

@@ -21,6 +21,8 @@ const char *c_name(const char *name) {
     return intern(t.s);
 }
 
+const char *c_var(Ex var) { return var->extent ? var->name : intern(arena_printf("n_%s", c_name(var->name))); }
+
 int program_symbols(const Program *p, Ex **sym) {
     int n = 0, cap = 0;
     Ex *v = NULL;
@@ -178,8 +180,8 @@ static void put_size_functions(Emit *e, Text *t) {
     Ex *sym;
     int nsym = program_symbols(e->p, &sym);
     put(t, "static size_t %s_work_of(const int64_t *sym, int threads) {\n    (void)sym;\n    (void)threads;\n", m);
-    for (int i = 0; i < nsym; i++) put(t, "    const int64_t %s = sym[%d];\n", c_name(sym[i]->name), i);
-    for (int i = 0; i < nsym; i++) put(t, "    (void)%s;\n", c_name(sym[i]->name));
+    for (int i = 0; i < nsym; i++) put(t, "    const int64_t %s = sym[%d];\n", c_var(sym[i]), i);
+    for (int i = 0; i < nsym; i++) put(t, "    (void)%s;\n", c_var(sym[i]));
     put(t, "    const int64_t n = ");
     put_ex(e, t, e->p->work_size);
     put(t, ", each = ");
@@ -191,8 +193,8 @@ static void put_size_functions(Emit *e, Text *t) {
         put(t, "};\n    return %s_work_of(s, threads);\n}\n\n", m);
     } else put(t, "size_t %s_work_size(int threads) {\n    return %s_work_of(NULL, threads);\n}\n\n", m, m);
     put(t, "static int %s_out_shape(const int64_t *sym, int output, int64_t *shape) {\n    (void)sym;\n    (void)shape;\n", m);
-    for (int i = 0; i < nsym; i++) put(t, "    const int64_t %s = sym[%d];\n", c_name(sym[i]->name), i);
-    for (int i = 0; i < nsym; i++) put(t, "    (void)%s;\n", c_name(sym[i]->name));
+    for (int i = 0; i < nsym; i++) put(t, "    const int64_t %s = sym[%d];\n", c_var(sym[i]), i);
+    for (int i = 0; i < nsym; i++) put(t, "    (void)%s;\n", c_var(sym[i]));
     put(t, "    switch (output) {\n");
     for (int i = 0; i < g->nout; i++) {
         put(t, "    case %d:\n", i);
@@ -244,10 +246,10 @@ static void put_inputs(Emit *e, Text *t) {
                 if (sym[j] == v->shape[k]) s = j;
             if (s >= 0 && !bound[s]) {
                 bound[s] = true;
-                put(t, "    const int64_t %s = in[%d].shape[%d];\n", c_name(sym[s]->name), i, k);
-                put(t, "    if (%s < 0", c_name(sym[s]->name));
-                if (sym[s]->lo > 0) put(t, " || %s < %lld", c_name(sym[s]->name), (long long)sym[s]->lo);
-                if (sym[s]->hi != INT64_MAX) put(t, " || %s > %lld", c_name(sym[s]->name), (long long)sym[s]->hi);
+                put(t, "    const int64_t %s = in[%d].shape[%d];\n", c_var(sym[s]), i, k);
+                put(t, "    if (%s < 0", c_var(sym[s]));
+                if (sym[s]->lo > 0) put(t, " || %s < %lld", c_var(sym[s]), (long long)sym[s]->lo);
+                if (sym[s]->hi != INT64_MAX) put(t, " || %s > %lld", c_var(sym[s]), (long long)sym[s]->hi);
                 put(t, ") return CNN_ESHAPE;\n");
                 continue;
             }
@@ -321,7 +323,7 @@ static void put_run(Emit *e, Text *t, bool file) {
     put_outputs(e, t, false);
     if (nsym) {
         put(t, "    const int64_t sym[] = {");
-        for (int i = 0; i < nsym; i++) put(t, "%s%s", i ? ", " : "", c_name(sym[i]->name));
+        for (int i = 0; i < nsym; i++) put(t, "%s%s", i ? ", " : "", c_var(sym[i]));
         put(t, "};\n    const size_t work_size = %s_work_of(sym, threads);\n", m);
     } else put(t, "    const size_t work_size = %s_work_of(NULL, threads);\n", m);
     put(t, "    if (!work || ctx->work_size + 64 < work_size || (uintptr_t)work %% 64) return CNN_EWORK;\n");

@@ -85,12 +85,12 @@ static void put_for(Emit *e, Text *t, const Stmt *s, int indent) {
         put(t, "#ifdef _OPENMP\n#pragma omp parallel for num_threads(threads) schedule(static)%s\n#endif\n", s->text ? " reduction(max : st)" : "");
     }
     indent_by(t, indent);
-    put(t, "for (int64_t %s = ", c_name(s->var->name));
+    put(t, "for (int64_t %s = ", c_var(s->var));
     put_ex(e, t, s->lo);
-    put(t, "; %s < ", c_name(s->var->name));
+    put(t, "; %s < ", c_var(s->var));
     put_ex(e, t, s->hi);
-    if (s->step == 1) put(t, "; %s++) {\n", c_name(s->var->name));
-    else put(t, "; %s += %lld) {\n", c_name(s->var->name), (long long)s->step);
+    if (s->step == 1) put(t, "; %s++) {\n", c_var(s->var));
+    else put(t, "; %s += %lld) {\n", c_var(s->var), (long long)s->step);
     if (s->parallel && e->in_func) put_scratch(e, t, indent + 1);
     put_stmts(e, t, s->body, indent + 1);
     indent_by(t, indent);
@@ -284,8 +284,8 @@ static void put_func(Emit *e, Text *call, const Stmt *s, int indent) {
         comma = ", ";
     }
     for (int i = 0; i < u->nsym; i++) {
-        put(f, "%sint64_t %s", comma, c_name(u->sym[i]->name));
-        put(call, "%s%s", comma, c_name(u->sym[i]->name));
+        put(f, "%sint64_t %s", comma, c_var(u->sym[i]));
+        put(call, "%s%s", comma, c_var(u->sym[i]));
         comma = ", ";
     }
     if (scratch) {
@@ -318,14 +318,14 @@ static void put_index(Emit *e, Text *t, const Stmt *s, int indent) {
     put_sx(e, &v, s->value);
     need(e, "cnn_index");
     indent_by(t, indent);
-    put(t, "const int64_t %s = cnn_index((int64_t)(%s), ", c_name(s->var->name), v.s);
+    put(t, "const int64_t %s = cnn_index((int64_t)(%s), ", c_var(s->var), v.s);
     put_ex(e, t, s->hi);
     put(t, ", &st);\n");
 }
 
 static void put_int(Emit *e, Text *t, const Stmt *s, int indent) {
     indent_by(t, indent);
-    put(t, "%s%s = ", s->unroll ? "" : "int64_t ", c_name(s->var->name));
+    put(t, "%s%s = ", s->unroll ? "" : "int64_t ", c_var(s->var));
     if (s->value) {
         put(t, "(int64_t)(");
         put_sx(e, t, s->value);

@@ -35,6 +35,7 @@ void put_stmts(Emit *e, Text *t, const Stmt *s, int indent);
 void put_header(Emit *e, Text *t);
 void put_api(Emit *e, Text *t);
 const char *c_name(const char *name);            // a C identifier from a model's name
+const char *c_var(Ex var);                       // of an index variable or, with n_ in front, a symbol
 int program_symbols(const Program *p, Ex **sym); // the input shapes' symbols in order of appearance
 
 // emit/weights.c

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Puts model.c, model.h and model.bin together.
 #include "emit/emit.h"
-#include <stdlib.h>
 #include <string.h>
 
 struct RuntimePart { const char *name, *deps, *text; };
@@ -99,7 +98,6 @@ static void replace(Text *t, const char *mark, const char *by) {
     put_n(&r, t->s, (size_t)(at - t->s));
     put(&r, "%s", by);
     put_n(&r, at + strlen(mark), t->n - (size_t)(at - t->s) - strlen(mark));
-    free(t->s);
     *t = r;
 }
 

@@ -66,7 +66,7 @@ static void put_sum(Emit *e, Text *t, Ex x) {
 void put_ex(Emit *e, Text *t, Ex x) {
     switch (x->kind) {
     case X_SUM: put_sum(e, t, x); return;
-    case X_VAR: put(t, "%s", c_name(x->name)); return;
+    case X_VAR: put(t, "%s", c_var(x)); return;
     case X_MUL:
         for (int i = 0; i < x->n; i++) {
             if (i) put(t, "*");
@@ -382,7 +382,7 @@ void put_sx(Emit *e, Text *t, const Sx *x) {
     case SX_LOAD:
         b = buf_home(x->buf, &at);
         if (x->lanes) {
-            put(t, "CNN_V(cnn_%s%du, %s + ", dt_name(x->dt), x->lanes, b->name);
+            put(t, "CNN_V(cnn_%sx%du, %s + ", dt_name(x->dt), x->lanes, b->name);
             put_ex(e, t, e_add(x->e, at));
             put(t, ")");
             return;

@@ -4,13 +4,13 @@
 #include <ctype.h>
 #include <string.h>
 
-// A C identifier from a model's name, unique by the number.
+// A C identifier from the name in the model, unique by the number.
 static const char *identifier(const char *name, int id) {
     char s[32];
     int n = 0;
     for (; name && *name && n < 24; name++) s[n++] = isalnum((unsigned char)*name) ? *name : '_';
     s[n] = 0;
-    return n && !isdigit((unsigned char)s[0]) ? arena_printf("%s_%d", s, id) : arena_printf("v%s_%d", s, id);
+    return arena_printf("b%d_%s", id, s); // no symbol (n_…), index (i3) or local (t3) looks so
 }
 
 static Buf *value_buf(Lower *l, BufKind kind, Val *v) {

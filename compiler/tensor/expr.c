@@ -187,6 +187,25 @@ static int terms(Ex e, int64_t *c, const Term **t, Term *one) {
     return 1;
 }
 
+// k*(x mod n) + k*n*(x div n) is k*x: finds one such pair among terms.
+static bool find_div_mod(int n, const Term *t, int *mod, int *div) {
+    int ndiv = 0;
+    for (int i = 0; i < n; i++) ndiv += t[i].m->kind == X_DIV;
+    if (!ndiv) return false;
+    for (int i = 0; i < n; i++) {
+        int64_t size, k;
+        Ex m = t[i].m;
+        if (m->kind != X_MOD || !e_is_const(m->a[1], &size) || __builtin_mul_overflow(t[i].k, size, &k)) continue;
+        Ex d = e_div(m->a[0], m->a[1]);
+        for (int j = 0; j < n; j++) {
+            if (t[j].m != d || t[j].k != k) continue;
+            *mod = i, *div = j;
+            return true;
+        }
+    }
+    return false;
+}
+
 Ex e_add(Ex a, Ex b) {
     int64_t ca, cb;
     const Term *ta, *tb;
@@ -201,6 +220,14 @@ Ex e_add(Ex a, Ex b) {
             if (k) t[n++] = (Term){k, ta[i].m};
             i++, j++;
         }
+    }
+    int mod, div;
+    if (na && nb && find_div_mod(n, t, &mod, &div)) {
+        Term x = t[mod];
+        int m = 0;
+        for (int i = 0; i < n; i++)
+            if (i != mod && i != div) t[m++] = t[i];
+        return e_add(make_sum(k_add(ca, cb), m, t), e_scale(x.m->a[0], x.k));
     }
     return make_sum(k_add(ca, cb), n, t);
 }
@@ -609,7 +636,5 @@ void e_print(Text *t, Ex e) {
 const char *e_str(Ex e) {
     Text t = {0};
     e_print(&t, e);
-    const char *s = arena_strdup(t.s);
-    free(t.s);
-    return s;
+    return t.s;
 }
