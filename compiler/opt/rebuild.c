@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+// Graphs made again: reachable nodes only, in topological order, regions too; the machinery of the
+// passes that rewrite.
+#include "opt/rewrite.h"
+#include <string.h>
+
+enum { MAX_DEPTH = 128 }; // of regions: the import has checked it
+
+// var and by: symbols that an if defined, and what they are in the branch that it became.
+typedef struct { const Rewrite *rw; int depth, nsub, cap_var, cap_by; Ex *var, *by; } Run;
+
+static Graph *rewrite(const Graph *old, Graph *parent, Run *run);
+
+// Which nodes the outputs need, by node id.
+static bool *reachable(const Graph *g) {
+    bool *live = NEWN(bool, g->nnode + 1);
+    for (int i = 0; i < g->nout; i++) live[g->out[i]->node->id] = true;
+    for (int i = g->nnode - 1; i >= 0; i--)
+        for (int k = 0; live[i] && k < g->node[i]->nin; k++) live[g->node[i]->in[k]->node->id] = true;
+    return live;
+}
+
+static int axes_of(const Node *n, int *axes) {
+    for (int i = 0; i < n->nex; i++) {
+        int64_t c = 0;
+        e_is_const(n->ex[i], &c);
+        axes[i] = (int)c;
+    }
+    return n->nex;
+}
+
+static Val *make_random(Graph *g, const Node *n) {
+    int64_t seed = 0;
+    e_is_const(n->ex[0], &seed);
+    Val *v = b_random(g, n->out[0].rank, n->out[0].shape, (uint64_t)seed, n->flag);
+    v->node->axis = n->axis; // the same numbers as before
+    return v;
+}
+
+// A node of one result again, of other operands.
+static Val *make_one(Graph *g, const Node *n, Val **in) {
+    const Val *o = &n->out[0];
+    int axes[MAX_RANK];
+    switch (n->op) {
+    case P_const: return b_const(g, n->data, o->rank, o->shape);
+    case P_dims: return b_dims(g, o->dt, o->rank, o->shape, n->ex);
+    case P_iota: return b_iota(g, o->dt, o->shape[0]);
+    case P_random: return make_random(g, n);
+    case P_map: return b_map(g, (Fn)n->fn, o->dt, n->nin, in);
+    case P_reduce: {
+        int naxes = axes_of(n, axes);
+        return b_reduce(g, (Red)n->fn, in[0], naxes, axes, n->flag & 1);
+    }
+    case P_reshape: return b_reshape(g, in[0], o->rank, o->shape);
+    case P_permute: axes_of(n, axes); return b_permute(g, in[0], axes);
+    case P_expand: return b_expand(g, in[0], o->shape);
+    case P_slice: return b_slice(g, in[0], n->axis, n->ex[0], o->shape[n->axis], n->ex[1]);
+    case P_pad: return b_pad(g, in[0], n->axis, n->ex[0], n->ex[1], in[1]);
+    case P_concat: return b_concat(g, n->nin, in, n->axis);
+    case P_window: return b_window(g, in[0], n->axis, n->ex[0], n->ex[1], n->ex[2]);
+    case P_unwindow: return b_unwindow(g, in[0], n->axis, n->ex[0], n->ex[1], n->ex[2]);
+    case P_gather: return b_gather(g, in[0], in[1], n->axis);
+    case P_scatter: return b_scatter(g, (Red)n->fn, in[0], in[1], in[2], n->axis);
+    case P_scan: return b_scan(g, (Red)n->fn, in[0], n->axis, n->flag & 1, n->flag & 2);
+    case P_copy: return b_copy(g, in[0]);
+    case P_input: case P_sort: case P_if: case P_loop: case P_call: case P_COUNT: break;
+    }
+    die("%s is made elsewhere", prim_name[n->op]);
+}
+
+// Control and calls: results keep their types, so that symbols which they define keep their names.
+static void make_many(Graph *g, const Node *n, Val **in, Val **out, Run *run) {
+    Node *m = NULL;
+    if (n->op == P_sort) {
+        b_sort(g, in[0], n->axis, n->flag & 1, &out[0], &out[1]);
+        return;
+    }
+    if (n->op == P_call) m = b_call(g, n->call, n->nin, in, n->aux, n->aux_size, n->nout, n->out);
+    else if (n->op == P_if) {
+        Graph *a = rewrite(n->region[0].g, g, run), *b = rewrite(n->region[1].g, g, run);
+        m = b_if(g, in[0], a, b, n->nin - 1, in + 1);
+    } else {
+        int first = 2 + n->axis;
+        m = b_loop(g, in[0], in[1], n->axis, in + 2, n->nin - first, in + first, rewrite(n->region->g, g, run));
+        m->flag = n->flag;
+    }
+    for (int i = 0; i < n->nout; i++) {
+        m->out[i].shape = n->out[i].shape;
+        out[i] = &m->out[i];
+    }
+}
+
+static const Ex *substitute(const Run *run, int n, const Ex *e) {
+    Ex *r = NEWN(Ex, n > 0 ? n : 1);
+    for (int i = 0; i < n; i++) r[i] = e_subst_all(e[i], run->nsub, run->var, run->by);
+    return r;
+}
+
+static Val substituted_val(const Run *run, const Val *v) {
+    Val r = *v;
+    if (run->nsub && v->rank > 0) r.shape = substitute(run, v->rank, v->shape);
+    return r;
+}
+
+// The node as it reads without the symbols that are gone.
+static const Node *substituted(const Run *run, const Node *n) {
+    if (!run->nsub) return n;
+    Node *m = NEW(Node);
+    *m = *n;
+    m->ex = substitute(run, n->nex, n->ex);
+    m->out = NEWN(Val, n->nout);
+    for (int i = 0; i < n->nout; i++) m->out[i] = substituted_val(run, &n->out[i]);
+    return m;
+}
+
+// Learns what the extents that only an if knew are, now that its branch is known.
+static void learn(Run *run, const Val *was, const Val *is) {
+    if (was->kind != K_TENSOR || was->rank != is->rank) return;
+    for (int i = 0; i < was->rank; i++) {
+        if (was->shape[i] == is->shape[i] || was->shape[i]->kind != X_VAR) continue;
+        PUSH(run->var, run->nsub, run->cap_var, was->shape[i]);
+        run->nsub--;
+        PUSH(run->by, run->nsub, run->cap_by, is->shape[i]);
+    }
+}
+
+static bool same_type(const Val *a, const Val *b) {
+    return a->dt == b->dt && a->kind == b->kind && (a->kind != K_TENSOR || val_same_shape(a, b));
+}
+
+static void splice(Graph *g, const Graph *region, Val *const *args, Val **out, Run *run);
+
+static void rewrite_node(Graph *g, const Node *old, Val **map, Run *run) {
+    const Rewrite *rw = run->rw;
+    const Node *n = substituted(run, old);
+    Val **in = NEWN(Val *, n->nin + n->nout + 1), **out = in + n->nin;
+    for (int i = 0; i < n->nin; i++) in[i] = map[n->in[i]->id];
+    g->origin = n->name;
+    Graph *branch = n->op == P_if && rw->branch ? rw->branch(n, in) : NULL;
+    if (branch) splice(g, branch, in + 1, out, run);
+    else if (n->op == P_sort || n->op == P_if || n->op == P_loop || n->op == P_call) make_many(g, n, in, out, run);
+    else {
+        if (rw->before) out[0] = rw->before(g, &old->out[0], rw->ctx);
+        if (!out[0]) out[0] = make_one(g, n, in);
+    }
+    for (int i = 0; i < n->nout; i++) {
+        if (rw->after) out[i] = rw->after(g, out[i], rw->ctx);
+        if (branch) learn(run, &n->out[i], out[i]);
+        if (!same_type(out[i], &n->out[i]) && !branch) die("%s (node %d) changed its type", prim_name[n->op], n->id);
+        if (!out[i]->name && n->out[i].name) out[i]->name = n->out[i].name;
+        map[n->out[i].id] = out[i];
+    }
+}
+
+static void rewrite_nodes(Graph *g, const Graph *old, Val **map, Run *run) {
+    const bool *live = reachable(old);
+    const char *origin = g->origin;
+    for (int i = 0; i < old->nnode; i++)
+        if (live[i] && old->node[i]->op != P_input) rewrite_node(g, old->node[i], map, run);
+    g->origin = origin;
+}
+
+// The guards come first: constructors add only what is not there.
+static void copy_guards(Graph *g, const Graph *old) {
+    for (int i = 0; i < old->nguard; i++) {
+        bool there = false;
+        for (int k = 0; k < g->nguard && !there; k++)
+            there = g->guard[k].kind == old->guard[i].kind && g->guard[k].a == old->guard[i].a && g->guard[k].b == old->guard[i].b;
+        if (!there) PUSH(g->guard, g->nguard, g->cap_guard, old->guard[i]);
+    }
+}
+
+static void substitute_guards(Graph *g, const Run *run) {
+    const Guard *old = g->guard;
+    int n = g->nguard;
+    g->guard = NULL;
+    g->nguard = g->cap_guard = 0;
+    for (int i = 0; i < n; i++) {
+        const Ex *ab = substitute(run, 2, (Ex[]){ old[i].a, old[i].b });
+        graph_guard(g, old[i].kind, ab[0], ab[1], old[i].what);
+    }
+}
+
+// The nodes of a region in g itself, on args instead of its parameters.
+static void splice(Graph *g, const Graph *region, Val *const *args, Val **out, Run *run) {
+    Val **map = NEWN(Val *, region->nval + 1);
+    for (int i = 0; i < region->nin; i++) map[region->in[i]->id] = args[i];
+    copy_guards(g, region);
+    rewrite_nodes(g, region, map, run);
+    for (int i = 0; i < region->nout; i++) out[i] = map[region->out[i]->id];
+}
+
+static Graph *rewrite(const Graph *old, Graph *parent, Run *run) {
+    if (++run->depth > MAX_DEPTH) die("regions nested deeper than %d", MAX_DEPTH);
+    Graph *g = graph_new(parent);
+    Val **map = NEWN(Val *, old->nval + 1);
+    g->name = old->name;
+    g->meta = old->meta;
+    g->nmeta = old->nmeta;
+    for (int i = 0; i < old->nin; i++) {
+        Val *v = old->in[i];
+        g->origin = v->node->name;
+        Val like = substituted_val(run, v);
+        map[v->id] = parent || v->kind != K_TENSOR ? b_param(g, &like) : b_input(g, v->name, v->dt, v->rank, v->shape);
+    }
+    g->origin = NULL;
+    copy_guards(g, old);
+    rewrite_nodes(g, old, map, run);
+    for (int i = 0; i < old->nout; i++) graph_output(g, map[old->out[i]->id], old->out_name[i]);
+    if (run->nsub) substitute_guards(g, run);
+    run->depth--;
+    return g;
+}
+
+Graph *graph_rewrite(const Graph *old, Graph *parent, const Rewrite *rw) {
+    Run run = { .rw = rw };
+    return rewrite(old, parent, &run);
+}
+
+// The same graph with its reachable nodes only, numbered again; all inputs stay.
+Graph *graph_rebuild(Graph *g) {
+    Rewrite rw = { 0 };
+    return graph_rewrite(g, g->parent, &rw);
+}
+
+void graph_adopt(Graph *g, Graph *by) {
+    Graph *parent = g->parent;
+    *g = *by;
+    g->parent = parent;
+    for (int i = 0; i < g->nnode; i++) {
+        Node *n = g->node[i];
+        n->g = g;
+        for (int k = 0; n->region && k < (n->op == P_if ? 2 : 1); k++) n->region[k].g->parent = g;
+    }
+}

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// Passes over the tensor DAG make a new graph, node by node through the constructors.
+#ifndef CNNCC_REWRITE_H
+#define CNNCC_REWRITE_H
+#include "cnncc.h"
+
+typedef struct {
+    Val *(*before)(Graph *g, const Val *old, void *ctx);  // a value of g for an old one, or NULL: make the node again
+    Val *(*after)(Graph *g, Val *v, void *ctx);           // a value as good as the newly made v, or v
+    Graph *(*branch)(const Node *old, Val *const *in);    // the region that an if of these operands takes, or NULL
+    void *ctx;
+} Rewrite;
+
+// The graph that rw makes of the nodes that old's outputs reach; parent: of the new graph.
+Graph *graph_rewrite(const Graph *old, Graph *parent, const Rewrite *rw);
+void graph_adopt(Graph *g, Graph *by); // g becomes what `by` is, in place
+#endif
