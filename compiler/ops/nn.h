@@ -28,6 +28,8 @@ Val *ex_scalar(Op *o, DType dt, Ex e);                               // rank 0
 Val *gather_plain(Op *o, Val *x, Val *index, int axis); // take_along for indices known to be in range
 Val *activation(Op *o, const char *name, Val *x, double alpha, double beta); // by ONNX's or com.microsoft's name
 
+void dynamic_quantize_lstm(Op *o); // rnn.c
+
 // norm.c: (x - mean) / sqrt(var + eps) over the axes from `axis` on, in x's type.
 Val *normalize_over(Op *o, Val *x, int naxes, const int *axes, double eps, Val **mean, Val **inv_std);
 Val *rms_over(Op *o, Val *x, int naxes, const int *axes, double eps, Val **inv_rms);
@@ -36,6 +38,7 @@ Val *rms_over(Op *o, Val *x, int naxes, const int *axes, double eps, Val **inv_r
 Val *quant_param(Op *o, Val *p, const Val *x, int64_t axis, int64_t block);
 Val *quantize(Op *o, Val *x, Val *scale, Val *zero, DType dt, bool saturate); // round(x / scale) + zero, saturated
 Val *dequantize(Op *o, Val *x, Val *scale, Val *zero);                       // (x - zero) * scale in f32
+Val *quantize_dynamic(Op *o, Val *x, Val **scale, Val **zero);               // to u8 by the range of x and 0
 Val *offset_int(Op *o, Val *x, Val *zero);                                   // x - zero in i32; zero may be NULL
 
 // ml.c: constants, tables and transforms of the classical models.

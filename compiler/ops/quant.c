@@ -89,16 +89,22 @@ static void dequantize_linear(Op *o)
     o->out[0] = cast(o, y, dt);
 }
 
+Val *quantize_dynamic(Op *o, Val *x, Val **scale, Val **zero)
+{
+    Val *none = like(o, x, 0);
+    Val *hi = map2(o, FN_max, reduce_max(o, x, -1, NULL, false), none);
+    Val *lo = map2(o, FN_min, reduce(o, RED_MIN, x, -1, NULL, false), none);
+    Val *range = sub(o, hi, lo), *s = divide(o, range, like(o, x, 255));
+    *scale = select(o, map2(o, FN_eq, range, none), like(o, x, 1), s);
+    *zero = quantize(o, map1(o, FN_neg, lo), *scale, NULL, U8, true);
+    return quantize(o, x, *scale, *zero, U8, true);
+}
+
 /* scale = (max(x, 0) - min(x, 0)) / 255; zero = saturate(round(-min / scale)); y = saturate(round(x / scale) + zero) */
 static void dynamic_quantize(Op *o)
 {
-    Val *x = o->in[0], *none = like(o, x, 0);
-    Val *hi = map2(o, FN_max, reduce_max(o, x, -1, NULL, false), none);
-    Val *lo = map2(o, FN_min, reduce(o, RED_MIN, x, -1, NULL, false), none);
-    Val *range = sub(o, hi, lo), *scale = divide(o, range, like(o, x, 255));
-    scale = select(o, map2(o, FN_eq, range, none), like(o, x, 1), scale);
-    Val *zero = quantize(o, map1(o, FN_neg, lo), scale, NULL, U8, true);
-    o->out[0] = quantize(o, x, scale, zero, U8, true);
+    Val *scale, *zero;
+    o->out[0] = quantize_dynamic(o, o->in[0], &scale, &zero);
     if (o->nout > 1)
         o->out[1] = scale;
     if (o->nout > 2)
