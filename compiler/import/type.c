@@ -16,10 +16,17 @@ static Ex named_dim(Importer *im, const char *name) {
     return e_sym(intern(name), 0, INT64_MAX);
 }
 
+// Whether exporters write this name for any dimension they do not know: ?, -1, None. Such names are not equal.
+static bool unknown_dim(const char *name) {
+    bool letters = false;
+    for (const char *s = name; *s; s++) letters |= (*s | 32) >= 'a' && (*s | 32) <= 'z';
+    return !letters || !strcmp(name, "None");
+}
+
 static Ex declared_dim(Importer *im, const char *input, size_t axis, const Onnx__TensorShapeProto__Dimension *d) {
     if (d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE && d->dim_value >= 0)
         return e_int(d->dim_value);
-    if (d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM && d->dim_param && *d->dim_param)
+    if (d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM && d->dim_param && !unknown_dim(d->dim_param))
         return named_dim(im, d->dim_param);
     return named_dim(im, arena_printf("%s_%zu", input, axis));
 }
