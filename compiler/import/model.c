@@ -72,8 +72,8 @@ static bool read_versions(Importer *im) {
         if (im->opset[i].version < 1)
             return error("version %lld of operator set %s is invalid", (long long)im->opset[i].version, domain), false;
         for (int k = 0; k < i; k++)
-            if (im->opset[k].domain == im->opset[i].domain)
-                return error("operator set %s is imported twice", domain), false;
+            if (im->opset[k].domain == im->opset[i].domain && im->opset[k].version != im->opset[i].version)
+                return error("operator set %s is imported in two versions", domain), false;
         if (newest && im->opset[i].version > newest)
             warning("operator set %s %lld is newer than %d, the newest that is known", domain,
                     (long long)im->opset[i].version, newest);

@@ -116,7 +116,7 @@ static void call_operator(Op *o, NodeContext *c) {
     if (!o->opset && has_schemas)
         op_fail(o, "the model imports no operator set of domain %s", *o->domain ? o->domain : "ai.onnx");
     c->schema = has_schemas ? schema_find(o->domain, o->type, o->opset) : NULL;
-    o->since = c->schema ? c->schema->since : o->opset;
+    o->since = c->schema ? c->schema->since : has_schemas ? 0 : o->opset;
     if (has_schemas && !c->schema && schema_find(o->domain, o->type, INT32_MAX))
         op_fail(o, "the operator does not exist in version %lld of its operator set", (long long)o->opset);
     if (c->schema && c->schema->flags & SCHEMA_DEPRECATED)
