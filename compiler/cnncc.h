@@ -197,7 +197,7 @@ struct Node {
 };
 // The body of an if or loop: closed, with parameters and results of its own.
 struct Region { Graph *g; };
-typedef enum { G_EQ, G_BROADCAST, G_GE, G_DIV } GuardKind; // a==b; a==b or a==1; a>=b; b divides a
+typedef enum { G_EQ, G_BROADCAST, G_GE, G_DIV } GuardKind; // a==b; a==b or b==1; a>=b; b divides a
 typedef struct { GuardKind kind; Ex a, b; const char *what; } Guard;
 struct Graph {
     Node **node; int nnode, cap_node;

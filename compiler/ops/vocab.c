@@ -122,16 +122,16 @@ static Ex broadcast_dim(Op *o, Ex a, Ex b) {
     if (fixed_a && fixed_b) op_fail(o, "dimensions %lld and %lld do not broadcast", (long long)ca, (long long)cb);
     const char *what = o->g->origin ? o->g->origin : o->type;
     if (fixed_a || (!fixed_b && a->lo > 1)) { // a is not 1: b is a or 1
-        graph_guard(o->g, G_BROADCAST, b, a, what);
+        graph_guard(o->g, G_BROADCAST, a, b, what);
         return a;
     }
     if (fixed_b || b->lo > 1) {
-        graph_guard(o->g, G_BROADCAST, a, b, what);
+        graph_guard(o->g, G_BROADCAST, b, a, what);
         return b;
     }
     Ex m = e_max(a, b);
-    graph_guard(o->g, G_BROADCAST, a, m, what);
-    graph_guard(o->g, G_BROADCAST, b, m, what);
+    graph_guard(o->g, G_BROADCAST, m, a, what);
+    graph_guard(o->g, G_BROADCAST, m, b, what);
     return m;
 }
 
