@@ -32,7 +32,7 @@
     X(ops_ml, "ai.onnx.ml")                                                                                            \
     X(ops_microsoft, "com.microsoft")
 
-#define DECLARE(table, domain) extern const OpDef table[] __attribute__((weak));
+#define DECLARE(table, domain) extern const OpDef table[];
 FAMILIES(DECLARE)
 
 #define ROW(table, domain) {domain, table},
@@ -42,7 +42,7 @@ OpFn *op_find(const char *domain, const char *type, int64_t since, int *row_sinc
     const OpDef *best = NULL;
     for (const OpFamily *f = op_families; f->domain; f++) {
         if (strcmp(f->domain, domain) != 0) continue;
-        for (const OpDef *d = f->def; d && d->type; d++)
+        for (const OpDef *d = f->def; d->type; d++)
             if (d->since <= since && (!best || d->since > best->since) && !strcmp(d->type, type)) best = d;
     }
     if (best && row_since) *row_since = best->since;
