@@ -22,7 +22,7 @@ static Sx *lookup(const Block *b, const Val *v, const Ex *idx) {
     return NULL;
 }
 
-Sx *red_init(Red fn, DType dt) {
+Sx *reduce_init(Red fn, DType dt) {
     Scalar s = {0};
     bool f = dt_is_float(dt);
     int bits = dt_bits(dt);
@@ -125,7 +125,7 @@ static Sx *gen_reduce(Lower *l, Block *b, const Node *n, const Ex *idx) {
     bool arg = fn == RED_ARGMAX || fn == RED_ARGMIN;
     DType dt = acc_type(fn, x->dt);
     Local *acc = local_new(l, "acc", dt, 0, false), *best = NULL;
-    append(b, (Stmt){.kind = ST_LET, .local = acc, .value = red_init(fn, dt)});
+    append(b, (Stmt){.kind = ST_LET, .local = acc, .value = reduce_init(fn, dt)});
     if (arg) {
         best = local_new(l, "best", I64, 0, false);
         append(b, (Stmt){.kind = ST_LET, .local = best, .value = sx_num(I64, (Scalar){.i = -1})});
@@ -151,7 +151,7 @@ static Sx *gen_unwindow(Lower *l, Block *b, const Node *n, const Ex *idx) {
     Ex in[MAX_RANK], k = e_index(arena_printf("k%d", count++), x->shape[n->axis + 1]);
     DType dt = acc_type(RED_ADD, x->dt);
     Local *acc = local_new(l, "acc", dt, 0, false);
-    append(b, (Stmt){.kind = ST_LET, .local = acc, .value = red_init(RED_ADD, dt)});
+    append(b, (Stmt){.kind = ST_LET, .local = acc, .value = reduce_init(RED_ADD, dt)});
     Block *body = k->kind == X_VAR ? for_loop(b, k, e_int(0), x->shape[n->axis + 1], 1, NULL) : b;
     Ex at = e_sub(idx[n->axis], e_mul(k, n->ex[2])), o = e_div(at, n->ex[1]), rest = e_mod(at, n->ex[1]);
     Range r[2];
@@ -159,7 +159,7 @@ static Sx *gen_unwindow(Lower *l, Block *b, const Node *n, const Ex *idx) {
     if (!e_is(rest, 0)) r[nr++] = (Range){rest, e_int(1)};
     if (!in_range(o, x->shape[n->axis])) r[nr++] = (Range){o, x->shape[n->axis]};
     for (int i = 0; i < x->rank; i++) in[i] = i < n->axis ? idx[i] : i == n->axis ? o : i == n->axis + 1 ? k : idx[i - 1];
-    Sx *v = guarded(l, body, nr, r, x, in, red_init(RED_ADD, x->dt));
+    Sx *v = guarded(l, body, nr, r, x, in, reduce_init(RED_ADD, x->dt));
     if (v->dt != dt) v = sx_fn(FN_cast, dt, 1, &v);
     append(body, (Stmt){.kind = ST_ACC, .local = acc, .fn = RED_ADD, .value = v});
     Sx *s = sx_local(acc, NULL);

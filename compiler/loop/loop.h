@@ -167,7 +167,7 @@ void fuse(Lower *l);
 // loop/gen.c: the expression of v at idx, in block b (lets, inner reductions are appended to b).
 Sx *gen(Lower *l, Block *b, Val *v, const Ex *idx);
 void gen_bind(Block *b, Val *v, const Ex *idx, Sx *value); // v at idx is this here
-Sx *red_init(Red fn, DType dt);
+Sx *reduce_init(Red fn, DType dt);
 
 // loop/contract.c: the normal form (see docs/contractions.md).
 typedef struct { Buf *buf; int rank; Ex idx[MAX_RANK]; } Access;
