@@ -29,6 +29,12 @@ Val *gather_plain(Op *o, Val *x, Val *index, int axis); // take_along for indice
 Val *activation(Op *o, const char *name, Val *x, double alpha, double beta); // by ONNX's or com.microsoft's name
 
 void dynamic_quantize_lstm(Op *o); // rnn.c
+void ms_rotary_embedding(Op *o);   // ms_attention.c
+void ms_multi_head_attention(Op *o);
+void ms_group_query_attention(Op *o);
+void ms_attention(Op *o);
+void simplified_layer_norm(Op *o); // microsoft.c; onnxruntime has it in the domain of ONNX, too
+Val *average_of(Op *o, Val *x);    // pool.c: AveragePool by o's attributes
 
 // norm.c: (x - mean) / sqrt(var + eps) over the axes from `axis` on, in x's type.
 Val *normalize_over(Op *o, Val *x, int naxes, const int *axes, double eps, Val **mean, Val **inv_std);

@@ -202,6 +202,7 @@ const OpDef ops_norm[] = {
     {"LayerNormalization", 17, layer_norm},
     {"RMSNormalization", 23, rms_norm},
     {"GroupNormalization", 18, group_norm},
+    {"SimplifiedLayerNormalization", 1, simplified_layer_norm},
     {"LRN", 1, lrn},
     {"LpNormalization", 1, lp_norm},
     {"MeanVarianceNormalization", 9, mean_variance_norm},

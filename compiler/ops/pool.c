@@ -99,10 +99,8 @@ static bool pool_is_full(const Val *x, const Spatial *s, bool with_pads)
     return true;
 }
 
-/* y = sum over the window / number of its elements inside x (or inside the padded x) */
-static void average_pool(Op *o)
+Val *average_of(Op *o, Val *x)
 {
-    Val *x = o->in[0];
     Spatial s = pool_read(o, x);
     int axes[MAX_RANK];
     DType dt = acc_type(x->dt);
@@ -112,7 +110,13 @@ static void average_pool(Op *o)
     tail_axes(s.n, 2 + s.n, axes);
     sum = reduce_sum(o, sum, s.n, axes, false);
     Val *count = pool_is_full(x, &s, with_pads) ? ex_scalar(o, dt, e_product(s.n, s.k)) : pool_count(o, x, &s, dt, with_pads);
-    o->out[0] = cast(o, count ? divide(o, sum, count) : sum, x->dt);
+    return cast(o, count ? divide(o, sum, count) : sum, x->dt);
+}
+
+/* y = sum over the window / number of its elements inside x (or inside the padded x) */
+static void average_pool(Op *o)
+{
+    o->out[0] = average_of(o, o->in[0]);
 }
 
 /* (sum |x|^p)^(1/p) over the axes */
