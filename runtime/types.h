@@ -99,9 +99,11 @@ static inline float cnn_e4m3fnuz_to_f32(uint8_t b) {
 /* Above 240 and infinity: 240 if saturate, else NaN. */
 static inline uint8_t cnn_f32_to_e4m3fnuz(float x, int saturate) {
     uint32_t u = cnn_f32_bits(x), a = u & 0x7fffffffu, c = cnn_encode(a, 3, 8);
-    c |= c ? u >> 24 & 0x80u : 0u;
-    c = a >= 0x43780000u ? (saturate ? 0x7fu | (u >> 24 & 0x80u) : 0x80u) : c;
-    return (uint8_t)(a > 0x7f800000u ? 0x80u : c);
+    uint32_t s = (c != 0 ? 0x80u : 0u) & u >> 24;
+    c = a >= 0x43780000u ? 0x7fu : c;
+    c = (a >= 0x43780000u && !saturate) || a > 0x7f800000u ? 0u : c;
+    s = (a >= 0x43780000u && !saturate) || a > 0x7f800000u ? 0x80u : s;
+    return (uint8_t)(c | s);
 }
 
 //@ cnn_e5m2_to_f32: cnn_decode cnn_f32_bits cnn_bits_f32
@@ -130,9 +132,11 @@ static inline float cnn_e5m2fnuz_to_f32(uint8_t b) {
 /* Above 57344 and infinity: 57344 if saturate, else NaN. */
 static inline uint8_t cnn_f32_to_e5m2fnuz(float x, int saturate) {
     uint32_t u = cnn_f32_bits(x), a = u & 0x7fffffffu, c = cnn_encode(a, 2, 16);
-    c |= c ? u >> 24 & 0x80u : 0u;
-    c = a >= 0x47700000u ? (saturate ? 0x7fu | (u >> 24 & 0x80u) : 0x80u) : c;
-    return (uint8_t)(a > 0x7f800000u ? 0x80u : c);
+    uint32_t s = (c != 0 ? 0x80u : 0u) & u >> 24;
+    c = a >= 0x47700000u ? 0x7fu : c;
+    c = (a >= 0x47700000u && !saturate) || a > 0x7f800000u ? 0u : c;
+    s = (a >= 0x47700000u && !saturate) || a > 0x7f800000u ? 0x80u : s;
+    return (uint8_t)(c | s);
 }
 
 //@ cnn_e8m0_to_f32: cnn_bits_f32
