@@ -99,7 +99,7 @@ int compile(const Options *opt) {
     }
     if (opt->emit_onnx && status == 0) {
         start(opt, "emit-onnx");
-        fatal("--emit-onnx is not supported yet");
+        status = !emit_onnx(g, opt->emit_onnx);
     }
     if (status == 0 && (opt->output || listed(opt->dump, "lower"))) status = emit(g, opt);
     start(opt, "end");
