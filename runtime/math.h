@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Elementary functions in float32 without libm. Every body is free of branches, so that loops over
 // them vectorize; results are the same for any vector width, and the stated bounds (in units in the
-// last place, over every float, by tests/ulp) hold with contraction to FMA on and off. Coefficients
+// last place, measured by tests/ulp) hold with contraction to FMA on and off. Coefficients
 // come from tests/ulp/fit.py. Where a product must be exact its factors are cut to 12 bits, which
 // contraction cannot disturb (Dekker, Numer. Math. 18, 1971; without its final subtraction).
 #ifndef CNN_RUNTIME_MATH_H
