@@ -295,6 +295,7 @@ static void put_outputs(Emit *e, Text *t, bool after) {
         known = e_is_const(rest, &c);
         if (!after) {
             put(t, "    if (!out[%d].data || out[%d].rank != %d) return CNN_ESHAPE;\n", i, i, v->rank);
+            if (!known) put(t, "    const int64_t n_cap%d = out[%d].cap > (size_t)INT64_MAX ? INT64_MAX : (int64_t)out[%d].cap;\n", i, i, i);
             if (known) {
                 put(t, "    if (out[%d].cap < (size_t)(", i);
                 put_ex(e, t, n);
@@ -338,6 +339,7 @@ static void put_run(Emit *e, Text *t, bool file) {
         put(t, "    const unsigned char *const weights = (const unsigned char *)ctx->weights;\n");
         put(t, "    if (!weights || !%s_weights_fit(weights)) return CNN_EWEIGHTS;\n", m);
     }
+    put(t, "    const int64_t n_seed = (int64_t)ctx->seed;\n    (void)n_seed;\n");
     put_pointers(e, t);
     put_n(t, e->main.s ? e->main.s : "", e->main.n);
     put_outputs(e, t, true);

@@ -7,6 +7,7 @@ static void indent_by(Text *t, int n) { put(t, "%*s", n * 4, ""); }
 
 static bool is_vector(const Stmt *s) {
     if (s->kind == ST_LET || s->kind == ST_ACC) return s->local->vector;
+    if (s->kind == ST_STORE) return s->value->kind == SX_LOCAL && s->value->local->vector;
     return s->kind == ST_SET && (s->local->vector || (s->value->kind == SX_LOCAL && s->value->local->vector));
 }
 
@@ -25,7 +26,13 @@ static void put_vector_stmt(Emit *e, Text *t, const Stmt *s, int indent) {
     Text x = {0};
     if (s->value) put_sx(e, &x, s->value);
     indent_by(t, indent);
-    if (s->kind == ST_ACC) {
+    if (s->kind == ST_STORE) {
+        Ex at;
+        Buf *b = buf_home(s->buf, &at);
+        put(t, "CNN_V(%su, %s + ", vector_type(e, b->dt, s->value->local->lanes), b->name);
+        put_ex(e, t, e_add(s->e, at));
+        put(t, ") = %s;\n", x.s);
+    } else if (s->kind == ST_ACC) {
         if (s->fn != RED_ADD && s->fn != RED_MUL) die("a vector reduction by %s", red_name[s->fn]);
         put(t, "CNN_L(%s) %c= %s;\n", v->name, s->fn == RED_ADD ? '+' : '*', x.s);
     } else if (!v->vector) { // lanes of an array
@@ -42,8 +49,8 @@ static const Stmt *put_vector_run(Emit *e, Text *t, const Stmt *s, int indent) {
     const Stmt *end = s;
     int lanes = 0;
     for (; end && (is_vector(end) || (end->kind == ST_LET && !end->local->lanes)); end = end->next) {
-        if (is_vector(end) && !lanes) lanes = end->local->vector ? end->local->lanes : end->value->local->lanes;
-        if (is_vector(end) && end->local->vector && end->kind == ST_LET) {
+        if (is_vector(end) && !lanes) lanes = end->local && end->local->vector ? end->local->lanes : end->value->local->lanes;
+        if (end->kind == ST_LET && end->local->vector) {
             indent_by(t, indent);
             put(t, "%s %s;\n", vector_type(e, end->local->dt, end->local->lanes), end->local->name);
         } else if (!is_vector(end)) {
@@ -244,7 +251,7 @@ static void use_stmts(Uses *u, const Stmt *s) {
         use_sx(u, s->value);
         u->status |= s->kind == ST_INDEX;
         u->parallel |= s->parallel;
-        for (int i = 0; i < s->nbuf; i++) use_buf(u, s->bufs[i], true);
+        for (int i = 0; i < s->nbuf; i++) use_buf(u, s->bufs[i], i >= s->nread);
         use_stmts(u, s->body);
         use_stmts(u, s->els);
     }
@@ -393,13 +400,14 @@ static void put_stmt(Emit *e, Text *t, const Stmt *s, int indent) {
     case ST_WHILE:
         indent_by(t, indent);
         put(t, "while (");
-        put_sx(e, t, s->value);
+        put_ranges(e, t, s->nguard, s->guard);
         put(t, ") {\n");
         put_stmts(e, t, s->body, indent + 1);
         indent_by(t, indent);
         put(t, "}\n");
         return;
     case ST_COMMENT:
+        if (!s->text) return;
         indent_by(t, indent);
         put(t, "/* %s */\n", s->text);
         return;
@@ -412,9 +420,9 @@ static void put_stmt(Emit *e, Text *t, const Stmt *s, int indent) {
         return;
     case ST_STATUS:
         indent_by(t, indent);
-        put(t, "if (");
-        put_sx(e, t, s->value);
-        put(t, ") return %s;\n", s->text);
+        put(t, "if (!(");
+        put_ranges(e, t, s->nguard, s->guard);
+        put(t, ")) return %s;\n", s->text);
         return;
     }
 }

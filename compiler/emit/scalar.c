@@ -337,6 +337,13 @@ static void put_bitcast(Emit *e, Text *t, DType to, const Sx *a) {
     } else put_narrow(e, t, to, code.s);
 }
 
+// The lanes of a vector expression; 0: a scalar.
+static int vector_lanes(const Sx *x) {
+    int lanes = x->kind == SX_LOAD ? x->lanes : x->kind == SX_LOCAL && x->local->vector ? x->local->lanes : 0;
+    for (int i = 0; i < x->n && !lanes && x->kind == SX_FN; i++) lanes = vector_lanes(x->a[i]);
+    return lanes;
+}
+
 static void put_fn(Emit *e, Text *t, const Sx *x) {
     const char *a[4];
     Fn fn = x->fn;
@@ -350,7 +357,9 @@ static void put_fn(Emit *e, Text *t, const Sx *x) {
     if (fn == FN_isinf) { put_float_fn(e, t, fn, x->a[0]->dt == F64, x->n, a); return; }
     if (!dt_is_float(dt)) { put_int_fn(e, t, fn, dt, x->n, a); return; }
     Text s = {0};
-    if (fn <= FN_div) put(&s, "%s %c %s", a[0], "+-*/"[fn], a[1]);
+    int lanes = vector_lanes(x);
+    if (lanes && (fn == FN_max || fn == FN_min)) put(&s, "CNN_%s(cnn_%sx%d, %s, %s)", fn == FN_max ? "MAX" : "MIN", dt_name(dt), lanes, a[0], a[1]);
+    else if (fn <= FN_div) put(&s, "%s %c %s", a[0], "+-*/"[fn], a[1]);
     else if (fn == FN_neg) put(&s, "-%s", a[0]);
     else put_float_fn(e, &s, fn, dt == F64, x->n, a);
     if (is_half(dt)) {
@@ -405,6 +414,10 @@ void put_sx(Emit *e, Text *t, const Sx *x) {
     case SX_GUARD:
         put_ranges(e, t, x->nguard, x->guard);
         put(t, " ? %s : %s", operand(e, x->a[0]), operand(e, x->a[1]));
+        return;
+    case SX_RANDOM:
+        need(e, "cnn_philox");
+        put(t, "cnn_philox((uint64_t)%s, %lld, (uint64_t)%s)", operand(e, x->a[0]), (long long)x->num.i, operand(e, x->a[1]));
         return;
     case SX_ADDR:
         b = buf_home(x->buf, &at);

@@ -1,8 +1,259 @@
 // SPDX-License-Identifier: Apache-2.0
-// Nodes that are more than one nest: scatter, scan, sort, random, if, loop, call.
+// Nodes that are more than one nest: scatter, scan, sort, random, and the regions of if and loop.
 #include "loop/loop.h"
 
+static Block *loops(Block *b, int rank, const Ex *shape, int skip, Ex *idx, Stmt **outer) {
+    static const char *const name[] = {"i", "j", "k", "l", "m", "n"};
+    static int count;
+    if (outer) *outer = NULL;
+    for (int i = 0; i < rank; i++) {
+        if (i == skip) continue;
+        Stmt *s;
+        idx[i] = e_index(arena_printf("%sc%d", name[i % 6], count++), shape[i]);
+        if (idx[i]->kind != X_VAR) continue;
+        b = for_loop(b, idx[i], e_int(0), shape[i], 1, &s);
+        if (outer && !*outer) *outer = s;
+    }
+    return b;
+}
+
+static void func(Block *to, Block *body, const Node *n, Buf *out) {
+    append(to, (Stmt){.kind = ST_FUNC, .body = body->first, .buf = out, .text = n->name});
+}
+
+// out = x; out[.., index, ..] fn= upd, in the order of upd
+static void lower_scatter(Lower *l, Node *n, Block *b) {
+    Buf *out = l->buf[n->out[0].id];
+    Val *index = n->in[1], *upd = n->in[2];
+    Ex idx[MAX_RANK];
+    nest_copy(l, n->in[0], out, NULL, b);
+    Block *f = block_new(l->main), *body = loops(f, upd->rank, upd->shape, -1, idx, NULL);
+    Sx *i = gen(l, body, index, idx), *u = gen(l, body, upd, idx);
+    static int count;
+    Ex size = n->out[0].shape[n->axis], at = e_sym(arena_printf("at%d", count++), 0, INT64_MAX);
+    append(body, (Stmt){.kind = ST_INDEX, .var = at, .hi = size, .value = i});
+    idx[n->axis] = at;
+    append(body, (Stmt){.kind = ST_UPDATE, .buf = out, .fn = n->fn, .e = buf_offset(out, idx), .value = u});
+    func(b, f, n, out);
+}
+
+// y[i] = fn of x[0..i] (exclusive: of x[0..i-1]) along the axis, or from its end
+static void lower_scan(Lower *l, Node *n, Block *b) {
+    Buf *out = l->buf[n->out[0].id];
+    const Val *v = &n->out[0];
+    Ex idx[MAX_RANK], k = e_index("q0", v->shape[n->axis]);
+    bool exclusive = n->flag & 1, reverse = n->flag & 2, half = dt_is_float(v->dt) && v->dt != F64;
+    DType dt = half ? F32 : v->dt;
+    Block *f = block_new(l->main), *body = loops(f, v->rank, v->shape, n->axis, idx, NULL);
+    Local *acc = local_new(l, "acc", dt, 0, false);
+    append(body, (Stmt){.kind = ST_LET, .local = acc, .value = reduce_init((Red)n->fn, dt)});
+    if (k->kind == X_VAR) body = for_loop(body, k, e_int(0), v->shape[n->axis], 1, NULL);
+    idx[n->axis] = reverse ? e_sub(e_sub(v->shape[n->axis], e_int(1)), k) : k;
+    Sx *x = gen(l, body, n->in[0], idx), *sum = sx_local(acc, NULL);
+    if (dt != v->dt) {
+        x = sx_fn(FN_cast, dt, 1, &x);
+        sum = sx_fn(FN_cast, v->dt, 1, &sum);
+    }
+    if (exclusive) x = sx_let(l, body, x); // x may be where y goes
+    Stmt store = {.kind = ST_STORE, .buf = out, .e = buf_offset(out, idx), .value = sum};
+    Stmt step = {.kind = ST_ACC, .local = acc, .fn = n->fn, .value = x};
+    append(body, exclusive ? store : step);
+    append(body, exclusive ? step : store);
+    func(b, f, n, out);
+}
+
+static void lower_sort(Lower *l, Node *n, Block *b) {
+    Val *x = n->in[0];
+    Buf *values = l->buf[n->out[0].id], *index = l->buf[n->out[1].id], *from = l->buf[x->id];
+    if (!from) die("sort of a value without a buffer");
+    Ex idx[MAX_RANK], size = x->shape[n->axis];
+    Buf *tmp = buf_new(l->prog, B_WORK, I64, 1, &size, arena_printf("sort%d", l->prog->nbufs));
+    Block *f = block_new(l->main), *body = loops(f, x->rank, x->shape, n->axis, idx, NULL);
+    idx[n->axis] = e_int(0);
+    Buf **bufs = NEWN(Buf *, 4);
+    Ex *args = NEWN(Ex, 8);
+    bufs[0] = from, bufs[1] = values, bufs[2] = index, bufs[3] = tmp;
+    args[0] = buf_offset(from, idx), args[1] = from->stride[n->axis];
+    args[2] = buf_offset(values, idx), args[3] = values->stride[n->axis];
+    args[4] = buf_offset(index, idx), args[5] = index->stride[n->axis];
+    args[6] = size, args[7] = e_int(n->flag);
+    append(body, (Stmt){.kind = ST_CALL, .text = arena_printf("cnn_sort_%s", dt_name(x->dt)), .nbuf = 4, .nread = 1, .bufs = bufs,
+                        .narg = 8, .args = args});
+    func(b, f, n, values);
+}
+
+static void lower_random(Lower *l, Node *n, Block *b) {
+    Buf *out = l->buf[n->out[0].id];
+    const Val *v = &n->out[0];
+    Ex idx[MAX_RANK], lin = e_int(0);
+    Block *f = block_new(l->main), *body = loops(f, v->rank, v->shape, -1, idx, NULL);
+    for (int i = 0; i < v->rank; i++) lin = e_add(e_mul(lin, v->shape[i]), idx[i]);
+    Sx *x = sx_fn(FN_cast, U32, 2, (Sx *[]){sx_index(I64, n->flag ? n->ex[0] : e_sym("seed", INT64_MIN, INT64_MAX)), sx_index(I64, lin)});
+    x->kind = SX_RANDOM;
+    x->num.i = n->axis;
+    append(body, (Stmt){.kind = ST_STORE, .buf = out, .e = buf_offset(out, idx), .value = x});
+    func(b, f, n, out);
+}
+
+// ---- regions ----------------------------------------------------------------------------------
+
+static Lower *region(Lower *l, Graph *g) {
+    Lower *c = NEW(Lower);
+    *c = (Lower){.g = g, .up = l, .opt = l->opt, .prog = l->prog};
+    c->buf = NEWN(Buf *, g->nval + 1);
+    c->capture = NEWN(Val *, g->nval + 1);
+    return c;
+}
+
+static void bind_captures(Lower *l, Lower *c, int first, int n, Val *const *cap) {
+    for (int i = 0; i < n; i++) {
+        Val *p = c->g->in[first + i];
+        c->buf[p->id] = l->buf[cap[i]->id];
+        if (!c->buf[p->id]) c->capture[p->id] = cap[i];
+    }
+}
+
+// The buffers of a node's results live from here on, whichever branch or iteration writes them.
+static void start_results(Block *b, int n, Buf **bufs) { append(b, (Stmt){.kind = ST_COMMENT, .nbuf = n, .bufs = bufs}); }
+
+static Ex new_int(const char *stem, int64_t lo, int64_t hi) {
+    static int count;
+    return e_sym(arena_printf("%s%d", stem, count++), lo, hi);
+}
+
+static void set_int(Block *b, Ex var, Ex e, Sx *value, bool declared) {
+    append(b, (Stmt){.kind = ST_INT, .var = var, .e = value ? NULL : e, .value = value, .unroll = declared});
+}
+
+static bool is_own_extent(const Node *n, Ex d) { // a symbol that this node defines
+    if (d->kind != X_VAR || d->extent) return false;
+    for (int i = 0; i < n->nin; i++)
+        for (int k = 0; k < n->in[i]->rank; k++)
+            if (e_uses(n->in[i]->shape[k], d)) return false;
+    return true;
+}
+
+static void lower_branch(Lower *l, Node *n, Graph *g, Block *b) {
+    Lower *c = region(l, g);
+    bind_captures(l, c, 0, n->nin - 1, n->in + 1);
+    lower_prepare(c, false);
+    c->main = b;
+    lower_graph(c, b);
+    for (int i = 0; i < n->nout; i++) {
+        for (int k = 0; k < n->out[i].rank; k++)
+            if (n->out[i].shape[k] != g->out[i]->shape[k]) set_int(b, n->out[i].shape[k], g->out[i]->shape[k], NULL, true);
+        nest_copy(c, g->out[i], l->buf[n->out[i].id], NULL, b);
+    }
+}
+
+static void lower_if(Lower *l, Node *n, Block *b) {
+    Graph *then_g = n->region[0].g, *else_g = n->region[1].g;
+    Buf **bufs = NEWN(Buf *, n->nout + 1);
+    for (int i = 0; i < n->nout; i++) {
+        Val *v = &n->out[i];
+        Buf *buf = bufs[i] = l->buf[v->id];
+        Ex bound = e_int(1);
+        for (int k = 0; k < v->rank; k++) {
+            Ex p = then_g->out[i]->shape[k], q = else_g->out[i]->shape[k];
+            if (p != q) set_int(b, v->shape[k], e_int(0), NULL, false);
+            bound = e_mul(bound, p == q ? p : e_max(p, q));
+        }
+        buf->size = e_add(bound, e_int(buf->slack));
+    }
+    start_results(b, n->nout, bufs);
+    Sx *cond = gen(l, b, n->in[0], NULL);
+    Stmt *s = append(b, (Stmt){.kind = ST_IF, .value = cond});
+    Block *t = block_new(b), *e = block_new(b);
+    t->tail = &s->body, e->tail = &s->els;
+    lower_branch(l, n, then_g, t);
+    lower_branch(l, n, else_g, e);
+}
+
+static void check_carried(const Node *n, const Graph *body, int ncarry) {
+    for (int i = 0; i < ncarry; i++)
+        for (int k = 0; k < body->in[2 + i]->rank; k++)
+            if (body->in[2 + i]->shape[k] != n->in[2 + i]->shape[k])
+                fatal("%s: carried value %d changes its shape; generated code has no such loops yet", n->name, i);
+}
+
+// Room for the rows of a scan output whose number only the run knows.
+static void check_capacity(const Lower *l, Node *n, int i, Ex it, Ex trip, Block *b) {
+    Buf *y = l->buf[n->out[i].id];
+    Ex row = e_mul(e_product(y->rank - 1, y->shape + 1), e_int((int64_t)dt_size(y->dt)));
+    if (!is_own_extent(n, y->shape[0])) return;
+    if (y->kind == B_OUTPUT) {
+        Ex cap = e_sym(arena_printf("cap%d", y->port), 0, INT64_MAX); // what the caller gives, in bytes
+        Range *r = NEW(Range);
+        *r = (Range){e_sub(cap, e_mul(e_add(it, e_int(1)), row)), e_int(INT64_MAX)};
+        append(b, (Stmt){.kind = ST_STATUS, .text = "CNN_ECAPACITY", .nguard = 1, .guard = r});
+        return;
+    }
+    int64_t c;
+    if (!e_is_const(trip, &c) || c > INT32_MAX) fatal("%s: the number of iterations has no bound; give the loop a trip count", n->name);
+    y->size = e_scale(e_product(y->rank - 1, y->shape + 1), c);
+}
+
+static void lower_loop(Lower *l, Node *n, Block *b) {
+    Graph *g = n->region->g;
+    int ncarry = n->axis, nscan = n->nout - ncarry;
+    Lower *c = region(l, g);
+    Buf **state = NEWN(Buf *, n->nout + 1), **next = NEWN(Buf *, ncarry + 1);
+    check_carried(n, g, ncarry);
+    for (int i = 0; i < n->nout; i++) state[i] = l->buf[n->out[i].id];
+    start_results(b, n->nout, state);
+    for (int i = 0; i < ncarry; i++) {
+        nest_copy(l, n->in[2 + i], state[i], NULL, b);
+        c->buf[g->in[2 + i]->id] = state[i];
+    }
+    Ex trip = new_int("trip", INT64_MIN, INT64_MAX), it = new_int("it", 0, INT64_MAX), cond = new_int("go", 0, 1);
+    Ex known = n->in[0]->elems ? n->in[0]->elems[0] : trip;
+    set_int(b, trip, NULL, gen(l, b, n->in[0], NULL), false);
+    set_int(b, cond, NULL, gen(l, b, n->in[1], NULL), false);
+    set_int(b, it, e_int(0), NULL, false);
+    bind_captures(l, c, 2 + ncarry, n->nin - 2 - ncarry, n->in + 2 + ncarry);
+    Range *r = NEWN(Range, 2);
+    r[0] = (Range){it, trip}, r[1] = (Range){e_sub(cond, e_int(1)), e_int(1)};
+    Stmt *s = append(b, (Stmt){.kind = ST_WHILE, .nguard = 2, .guard = r});
+    Block *body = block_new(b);
+    body->tail = &s->body;
+    c->main = body;
+    gen_bind(body, g->in[0], NULL, sx_index(I64, it));
+    gen_bind(body, g->in[1], NULL, sx_index(BOOL, cond));
+    lower_prepare(c, false);
+    lower_graph(c, body);
+    for (int i = 0; i < nscan; i++) {
+        check_capacity(l, n, ncarry + i, it, known, body);
+        nest_copy(c, g->out[1 + ncarry + i], state[ncarry + i], it, body);
+    }
+    set_int(body, cond, NULL, gen(c, body, g->out[0], NULL), true);
+    for (int i = 0; i < ncarry; i++) { // through a copy where another carried value is handed on
+        Val *v = g->out[1 + i];
+        next[i] = NULL;
+        if (v == g->in[2 + i] || v->node->op != P_input) continue;
+        next[i] = buf_new(l->prog, B_WORK, v->dt, v->rank, v->shape, arena_printf("next%d", l->prog->nbufs));
+        nest_copy(c, v, next[i], NULL, body);
+    }
+    for (int i = 0; i < ncarry; i++) {
+        Val *v = g->out[1 + i];
+        if (v == g->in[2 + i]) continue;
+        Buf *own = c->buf[v->id];
+        if (next[i]) c->buf[v->id] = next[i];
+        nest_copy(c, v, state[i], NULL, body);
+        c->buf[v->id] = own;
+    }
+    set_int(body, it, e_add(it, e_int(1)), NULL, true);
+    for (int i = ncarry; i < n->nout; i++)
+        if (is_own_extent(n, n->out[i].shape[0]) && n->out[i].shape[0] != known) set_int(b, n->out[i].shape[0], it, NULL, false);
+}
+
 void lower_node(Lower *l, Node *n, Block *b) {
-    (void)l, (void)b;
-    fatal("%s: generated code has no %s yet", n->name ? n->name : "a node", prim_name[n->op]);
+    switch (n->op) {
+    case P_scatter: lower_scatter(l, n, b); return;
+    case P_scan: lower_scan(l, n, b); return;
+    case P_sort: lower_sort(l, n, b); return;
+    case P_random: lower_random(l, n, b); return;
+    case P_if: lower_if(l, n, b); return;
+    case P_loop: lower_loop(l, n, b); return;
+    default: fatal("%s: generated code has no %s yet", n->name ? n->name : "a node", n->call ? n->call->name : prim_name[n->op]);
+    }
 }

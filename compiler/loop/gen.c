@@ -183,6 +183,7 @@ Sx *gen(Lower *l, Block *b, Val *v, const Ex *idx) {
     Ex in[MAX_RANK];
     Sx *known = lookup(b, v, idx);
     if (known) return known;
+    if (n->op == P_const && n->data->n == 0) return reduce_init(RED_ADD, v->dt); // never evaluated
     if (n->op == P_const && (n->data->splat || n->data->n == 1) && v->dt != STR) return sx_num(v->dt, data_get(n->data, 0));
     if (l->buf[v->id]) {
         Sx *x = sx_load(l->buf[v->id], buf_offset(l->buf[v->id], idx), 0);
@@ -193,6 +194,9 @@ Sx *gen(Lower *l, Block *b, Val *v, const Ex *idx) {
         return x;
     }
     switch (n->op) {
+    case P_input:
+        if (l->capture[v->id]) return gen(l->up, b, l->capture[v->id], idx);
+        break;
     case P_dims: return sx_index(v->dt, n->ex[0]);
     case P_iota: return sx_index(v->dt, idx[0]);
     case P_map: return gen_map(l, b, v, idx);
@@ -207,6 +211,7 @@ Sx *gen(Lower *l, Block *b, Val *v, const Ex *idx) {
     case P_window:
         val_index_in(n, 0, idx, in);
         return gen(l, b, n->in[0], in);
-    default: die("%s without a buffer", prim_name[n->op]);
+    default: break;
     }
+    die("%s without a buffer", prim_name[n->op]);
 }

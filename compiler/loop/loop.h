@@ -42,6 +42,7 @@ typedef enum {
     SX_LOCAL,  // local, or its lane e
     SX_FN,     // fn(a...)
     SX_GUARD,  // a[0] where 0 <= guard[i].e < guard[i].n for all, else a[1]; a[0] is not evaluated otherwise
+    SX_RANDOM, // 32 uniform bits: stream num.i of seed a[0], at counter a[1]
     SX_ADDR    // a pointer to buf[e], or with guards that do not hold to a row of zeros
 } SxKind;
 typedef struct { Ex e, n; } Range; // 0 <= e < n
@@ -69,14 +70,14 @@ typedef enum {
     ST_STORE,   // buf[e] = value
     ST_UPDATE,  // buf[e] = fn(buf[e], value), fn a Red
     ST_INDEX,   // declare the integer var = value, checked to be in [0, hi): else status EINDEX and 0
-    ST_INT,     // declare the integer var = e (also a symbol that the run computes)
-    ST_IF,      // where all guards hold: body, else els
-    ST_WHILE,   // while value: body
-    ST_CALL,    // text(args): a runtime helper; args a[], bufs bufs[]
+    ST_INT,     // declare the integer var = e or value (also a symbol that the run computes); unroll: assign it
+    ST_IF,      // where value, or all guards, hold: body, else els
+    ST_WHILE,   // while all guards hold: body
+    ST_CALL,    // text(bufs, args): a runtime helper; it only reads the first nread buffers
     ST_FUNC,    // body outlined as a function of its own
     ST_COMMENT, // text
     ST_BLOCK,   // { body }
-    ST_STATUS   // return a status when value
+    ST_STATUS   // return the status `text` unless all guards hold
 } StKind;
 typedef struct Stmt Stmt;
 struct Stmt {
@@ -92,7 +93,7 @@ struct Stmt {
     const char *text;
     int nguard;
     const Range *guard;
-    int nbuf; Buf **bufs; // ST_CALL
+    int nbuf, nread; Buf **bufs; // ST_CALL; ST_COMMENT: alive from here on
     int narg; Ex *args;
 };
 typedef struct Block Block; // statements being appended, with what is known there
@@ -125,6 +126,7 @@ struct Lower {
     bool *root;      // by value id
     Root *roots; int nroots, cap_roots;
     Block *main;     // the function's body
+    Val **capture;   // of a region, by value id: the outer value that a parameter stands for, or NULL
     int next_local;
 };
 struct Program {
@@ -188,10 +190,12 @@ void layout(Lower *l);
 bool tile(Lower *l, Root *r, Block *b);
 // loop/nest.c: any root.
 void nest(Lower *l, Root *r, Block *b);
+void nest_copy(Lower *l, Val *v, Buf *to, Ex lead, Block *b); // v into to, or into to[lead]
 void nest_collapse(Stmt *s); // fuses loops that are one run in every address
 // loop/control.c: if, loop, call, sort, scan, scatter
 void lower_node(Lower *l, Node *n, Block *b);
 void lower_graph(Lower *l, Block *b);
+void lower_prepare(Lower *l, bool top); // fuse, buffers, layout
 // loop/plan.c: lifetimes, in place, offsets. require: the whole tree. sets: alias, offset, work_size.
 void plan(Program *p);
 // loop/print.c

@@ -40,7 +40,7 @@ static void root_buffers(Lower *l, bool top) {
     for (int i = 0; i < l->nroots; i++) {
         Node *n = l->roots[i].val->node;
         for (int k = 0; k < n->nout; k++)
-            if (!l->buf[n->out[k].id]) l->buf[n->out[k].id] = value_buf(l, B_WORK, &n->out[k]);
+            if (!l->buf[n->out[k].id] ) l->buf[n->out[k].id] = value_buf(l, B_WORK, &n->out[k]);
         l->roots[i].buf = l->buf[l->roots[i].val->id];
     }
     for (int i = 0; top && i < l->g->nout; i++) { // an input, a constant, or a value given out twice
@@ -61,7 +61,7 @@ static void lower_root(Lower *l, Root *r, Block *b) {
         lower_node(l, n, b);
         return;
     }
-    Block *body = block_new(NULL);
+    Block *body = block_new(l->main);
     if (direct && n->op == P_dims) {
         for (int i = 0; i < n->nex; i++)
             append(body, (Stmt){.kind = ST_STORE, .buf = r->buf, .e = e_int(i), .value = sx_index(r->val->dt, n->ex[i])});
@@ -81,6 +81,13 @@ void lower_graph(Lower *l, Block *b) {
     for (int i = 0; i < l->nroots; i++) lower_root(l, &l->roots[i], b);
 }
 
+void lower_prepare(Lower *l, bool top) {
+    fuse(l);
+    leaf_buffers(l);
+    root_buffers(l, top);
+    layout(l);
+}
+
 Program *lower(Graph *g, const Options *opt) {
     Program *p = NEW(Program);
     Lower *l = NEW(Lower);
@@ -89,17 +96,15 @@ Program *lower(Graph *g, const Options *opt) {
     p->in = NEWN(Buf *, g->nin + 1);
     p->out = NEWN(Buf *, g->nout + 1);
     l->buf = NEWN(Buf *, g->nval + 1);
+    l->capture = NEWN(Val *, g->nval + 1);
     for (int i = 0; i < g->nin; i++) {
         p->in[i] = l->buf[g->in[i]->id] = value_buf(l, B_INPUT, g->in[i]);
         p->in[i]->port = i;
     }
-    fuse(l);
-    leaf_buffers(l);
-    root_buffers(l, true);
-    layout(l);
-    Block *b = block_new(NULL);
-    lower_graph(l, b);
-    p->body = b->first;
+    lower_prepare(l, true);
+    l->main = block_new(NULL);
+    lower_graph(l, l->main);
+    p->body = l->main->first;
     plan(p);
     return p;
 }

@@ -38,6 +38,23 @@ void nest(Lower *l, Root *r, Block *b) {
     if (outer) nest_collapse(outer);
 }
 
+void nest_copy(Lower *l, Val *v, Buf *to, Ex lead, Block *b) {
+    Ex idx[MAX_RANK], at[MAX_RANK];
+    Stmt *outer;
+    Buf like = *to; // the memory order of the part
+    int k = 0;
+    for (int i = 0; i < to->rank; i++)
+        if (!lead) like.order[i] = to->order[i];
+        else if (to->order[i] > 0) like.order[k++] = to->order[i] - 1;
+    Block *func = block_new(l->main), *body = element_loops(func, &like, v->rank, v->shape, idx, &outer);
+    Sx *x = gen(l, body, v, idx);
+    if (lead) at[0] = lead;
+    for (int i = 0; i < v->rank; i++) at[i + (lead != NULL)] = idx[i];
+    append(body, (Stmt){.kind = ST_STORE, .buf = to, .e = buf_offset(to, at), .value = x});
+    if (outer) nest_collapse(outer);
+    append(b, (Stmt){.kind = ST_FUNC, .body = func->first, .buf = to, .text = v->node->name});
+}
+
 // ---- collapsing -------------------------------------------------------------------------------
 
 typedef struct { Ex outer, inner, n; bool ok; } Pair;
