@@ -99,14 +99,15 @@ Val *post_transform(Op *o, Val *scores, const char *name)
     return scores;
 }
 
-/* Probabilities s get 1 - s beside them, margins s get -s. */
+/* Probabilities s get 1 - s beside them, margins s get -s; only LOGISTIC and PROBIT apply, as in onnxruntime. */
 Val *second_class(Op *o, Val *s, const char *name, bool all_positive)
 {
+    bool logistic = !strcmp(name, "LOGISTIC");
     if (!strcmp(name, "PROBIT"))
         return probit(o, s);
-    Val *other = all_positive ? sub(o, like(o, s, 1), s) : map1(o, FN_neg, s);
+    Val *other = all_positive && !logistic ? sub(o, like(o, s, 1), s) : map1(o, FN_neg, s);
     Val *both = concat(o, 2, (Val *[]){other, s}, 1);
-    return all_positive ? both : post_transform(o, both, name);
+    return logistic ? map1(o, FN_sigmoid, both) : both;
 }
 
 int class_count(Op *o, const char *ints_name)
@@ -255,33 +256,87 @@ static SvmPairs svm_pairs(Op *o, int classes, const int64_t *per_class, int vect
     return s;
 }
 
+/* One sweep of the coordinate descent for min p'Qp, sum p = 1; *err: how far Qp is from equal components. */
+static Val *couple_sweep(Op *o, Val *q, Val *p, int k, Val **err)
+{
+    Val *qp = reduce_sum(o, mul(o, q, unsqueeze(o, p, 1)), 1, (int[]){2}, false), *one = like(o, p, 1);
+    Val *pqp = reduce_sum(o, mul(o, p, qp), 1, (int[]){1}, true), *cls = iota(o, I64, e_int(k));
+    *err = reduce_max(o, map1(o, FN_abs, sub(o, qp, pqp)), 1, (int[]){1}, true);
+    for (int t = 0; t < k; t++) {
+        Val *qt = squeeze(o, slice1(o, q, 1, t), 1), *qtt = slice1(o, qt, 1, t), *qpt = slice1(o, qp, 1, t);
+        Val *d = divide(o, sub(o, pqp, qpt), qtt), *d1 = add(o, one, d), *hot = map2(o, FN_eq, cls, scalar_int(o, I64, t));
+        p = divide(o, select(o, hot, add(o, p, d), p), d1);
+        pqp = divide(o, add(o, pqp, mul(o, d, add(o, mul(o, d, qtt), mul(o, like(o, d, 2), qpt)))), mul(o, d1, d1));
+        qp = divide(o, add(o, qp, mul(o, d, qt)), d1);
+    }
+    return p;
+}
+
+/* Class probabilities [N, k] of pairwise ones r [N, k, k] (Wu, Lin, Weng 2004): sweeps until 0.005/k, at most 100. */
+static Val *couple(Op *o, Val *r, int k)
+{
+    Val *back = swap_axes(o, r, 1, 2), *diag = reduce_sum(o, mul(o, r, r), 1, (int[]){1}, true), *err;
+    Val *cls = iota(o, I64, e_int(k)), *eye = map2(o, FN_eq, unsqueeze(o, cls, 1), cls);
+    Val *q = select(o, eye, diag, map1(o, FN_neg, mul(o, r, back)));
+    Ex ps[2] = {dim(r, 0), e_int(k)}, ds[2] = {dim(r, 0), e_int(1)};
+    Val *carry[2] = {full(o, F32, 1.0 / k, 2, ps), full(o, BOOL, 0, 2, ds)};
+    Op in = *o;
+    in.g = graph_new(o->g);
+    in.g->origin = o->g->origin;
+    b_param(in.g, &(Val){.kind = K_TENSOR, .dt = I64});
+    b_param(in.g, &(Val){.kind = K_TENSOR, .dt = BOOL});
+    Val *p = b_param(in.g, carry[0]), *done = b_param(in.g, carry[1]), *qin = b_param(in.g, q);
+    Val *next = couple_sweep(&in, qin, p, k, &err);
+    done = map2(&in, FN_or, done, map2(&in, FN_lt, err, like(&in, err, 0.005 / k)));
+    graph_output(in.g, map1(&in, FN_not, reduce(&in, RED_AND, done, -1, NULL, false)), "cond");
+    graph_output(in.g, select(&in, done, p, next), "p");
+    graph_output(in.g, done, "done");
+    Node *n = b_loop(o->g, scalar_int(o, I64, k > 100 ? k : 100), scalar_int(o, BOOL, 1), 2, carry, 1, &q, in.g);
+    return &n->out[0];
+}
+
+/* Platt's sigmoid of the score of each pair, 1/(1 + exp(a s + b)), then the probabilities of the classes */
+static Val *svm_probabilities(Op *o, Val *s, Val *a, Val *b, int k)
+{
+    int pairs = k * (k - 1) / 2, p = 0;
+    double *up = NEWN(double, (size_t)pairs * (size_t)k * (size_t)k + 1), *low = NEWN(double, (size_t)pairs * (size_t)k * (size_t)k + 1);
+    for (int i = 0; i < k; i++)
+        for (int j = i + 1; j < k; j++, p++)
+            up[p * k * k + i * k + j] = low[p * k * k + j * k + i] = 1;
+    Ex shape[2] = {e_int(pairs), e_int(k * k)}, cube[3] = {dim(s, 0), e_int(k), e_int(k)};
+    Val *u = reshape(o, const_floats(o, F32, pairs * k * k, up), 2, shape), *l = reshape(o, const_floats(o, F32, pairs * k * k, low), 2, shape);
+    Val *pr = map1(o, FN_sigmoid, map1(o, FN_neg, add(o, mul(o, s, a), b)));
+    pr = clamp(o, pr, 1e-7, 1 - 1e-7);
+    Val *r = add(o, matmul(o, pr, u), matmul(o, sub(o, like(o, pr, 1), pr), l));
+    return couple(o, reshape(o, r, 3, cube), k);
+}
+
 /* scores of the pairs of classes (or of the classes, without support vectors), the class with most votes */
 static void svm_classifier(Op *o)
 {
     Val *x = rows(o, cast(o, o->in[0], F32)), *rho = attr_row(o, "rho", F32), *votes;
     const int64_t *per = NULL;
-    const float *prob = NULL;
     const char *post = attr_str(o, "post_transform");
     int classes = class_count(o, "classlabels_ints"), np = attr_ints(o, "vectors_per_class", &per), vectors = 0;
     for (int i = 0; i < np; i++)
         vectors += (int)per[i];
-    if (attr_floats(o, "prob_a", &prob) > 0)
-        op_fail(o, "probabilities (prob_a, prob_b) are not supported");
     if (classes < 1 || !rho || (vectors > 0 && np != classes))
         op_fail(o, "attributes of the classes do not fit");
-    Val *s;
+    Val *s, *a = attr_row(o, "prob_a", F32), *b = attr_row(o, "prob_b", F32);
     if (vectors > 0) {
         SvmPairs p = svm_pairs(o, classes, per, vectors);
         Val *k = svm_kernel(o, x, attr_matrix(o, "support_vectors", F32, vectors, NULL), attr_str(o, "kernel_type"));
         s = add(o, matmul(o, k, p.pair), rho);
         Val *won = cast(o, map2(o, FN_lt, like(o, s, 0), s), F32);
         votes = add(o, matmul(o, won, p.first), matmul(o, sub(o, like(o, won, 1), won), p.second));
+        if (a && b)
+            s = svm_probabilities(o, s, a, b, classes);
     } else {
         Val *w = attr_matrix(o, "coefficients", F32, classes, NULL);
         s = votes = add(o, svm_kernel(o, x, w, "LINEAR"), slice1(o, rho, 0, 0));
     }
     o->out[0] = class_labels(o, argmax_row(o, votes), "classlabels_ints");
-    o->out[1] = dim(s, 1) == e_int(1) && classes == 2 ? second_class(o, s, post, false) : post_transform(o, s, post);
+    o->out[1] = dim(s, 1) == e_int(1) && classes == 2 ? second_class(o, s, post, !strncmp(post, "SOFTMAX", 7)) : post_transform(o, s, post);
 }
 
 /* y = (x - offset) * scale */

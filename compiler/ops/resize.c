@@ -61,15 +61,15 @@ static Val *coordinates(Op *o, const Resize *r, const Val *x, int axis)
         return divide(o, mul(o, p, last), safe);
     if (!strcmp(c, "tf_crop_and_resize")) {
         Val *a = roi_at(o, r, axis, false), *b = roi_at(o, r, axis, true);
-        Val *at = add(o, mul(o, a, last), divide(o, mul(o, p, mul(o, sub(o, b, a), last)), safe));
+        Val *at = add(o, mul(o, a, last), divide(o, mul(o, mul(o, p, sub(o, b, a)), last), safe));
         return select(o, map2(o, FN_eq, w1, num(o, 0)), mul(o, mul(o, half, add(o, a, b)), last), at);
     }
-    Val *at = sub(o, divide(o, add(o, p, half), s), half);
+    Val *center = divide(o, add(o, p, half), s), *at = sub(o, center, half);
     if (!strcmp(c, "pytorch_half_pixel"))
         return select(o, map2(o, FN_eq, ex_scalar(o, F64, r->out[axis]), one), num(o, 0), at);
     if (!strcmp(c, "half_pixel_symmetric")) {
         Val *adjust = divide(o, ex_scalar(o, F64, r->out[axis]), w);
-        return add(o, mul(o, mul(o, n, half), sub(o, one, adjust)), at);
+        return sub(o, add(o, mul(o, mul(o, n, half), sub(o, one, adjust)), center), half);
     }
     if (strcmp(c, "half_pixel"))
         op_fail(o, "coordinate_transformation_mode %s is unknown", c);

@@ -358,17 +358,28 @@ void tree_ensemble_regressor(Op *o)
     o->out[0] = cast(o, post_transform(o, add_base(o, &f, y), attr_str(o, "post_transform")), F32);
 }
 
-/* One column of weights for two classes: label by its sign, or against 0.5 where no weight is negative. */
-static void binary_forest(Op *o, Forest *f, Val *x, bool positive)
+/*
+ * One column of weights: the label by its sign, or against 0.5 where no weight is negative. The column of the second
+ * of two classes stands beside zeros; that of one class alone stays alone, as in onnxruntime.
+ */
+static void binary_forest(Op *o, Forest *f, Val *x, int classes, int64_t column, bool positive)
 {
     double *base = NULL;
+    const char *post = attr_str(o, "post_transform");
     Val *s = aggregate(o, f, walk(o, f, x), RED_ADD, x->dt);
     int n = numbers_of(o, f, "base_values", &base);
     if (n > 0)
-        s = add(o, s, like(o, s, base[n - 1]));
-    Val *first = squeeze(o, s, 1), *hit = map2(o, FN_lt, like(o, first, positive ? 0.5 : 0), first);
-    o->out[0] = class_labels(o, cast(o, hit, I64), "classlabels_int64s");
-    o->out[1] = cast(o, second_class(o, s, attr_str(o, "post_transform"), positive), F32);
+        s = add(o, s, like(o, s, base[column < n ? column : n - 1]));
+    Val *first = squeeze(o, s, 1), *hit = map2(o, FN_lt, like(o, first, positive && classes == 2 ? 0.5 : 0), first);
+    hit = cast(o, hit, I64);
+    o->out[0] = classes == 2 ? class_labels(o, hit, "classlabels_int64s") : hit;
+    if (classes == 2 && column == 1)
+        s = post_transform(o, concat(o, 2, (Val *[]){full(o, s->dt, 0, 2, s->shape), s}, 1), post);
+    else if (classes == 2)
+        s = second_class(o, s, post, positive);
+    else if (!strcmp(post, "PROBIT"))
+        s = post_transform(o, s, post);
+    o->out[1] = cast(o, s, F32);
 }
 
 /* scores = post(sum over trees of the weights of the leaf reached, + base); label of the greatest */
@@ -388,7 +399,7 @@ void tree_ensemble_classifier(Op *o)
         f.targets = 1;
         for (int i = 0; i < f.nw; i++)
             f.weight[i].target = 0;
-        binary_forest(o, &f, x, positive);
+        binary_forest(o, &f, x, classes, ids[0], positive);
         return;
     }
     Val *y = add_base(o, &f, aggregate(o, &f, walk(o, &f, x), RED_ADD, x->dt));
