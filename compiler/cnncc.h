@@ -295,11 +295,13 @@ bool emit_onnx(const Graph *g, const char *path);
 typedef enum { W_AUTO, W_INLINE, W_FILE, W_EXTERN } WeightMode;
 typedef struct { const char *name; bool upper; int64_t n; } DimFix;
 typedef struct { const char *name; const char *dims; } ShapeFix;
+typedef struct { const char *name; const char *file; } ValueFix; // --value: what an input always is
 struct Options {
     const char *model, *output, *prefix, *target;
     WeightMode weights;
     DimFix *dim; int ndim;
     ShapeFix *shape; int nshape;
+    ValueFix *value; int nvalue;
     const char *dump;      // comma list of pass names
     const char *eval_dir;  // --eval DIR: input_*.pb and output_*.pb
     const char *emit_onnx;

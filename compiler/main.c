@@ -33,6 +33,8 @@ static const char help_text[] =
     "  --dim NAME=N             fix a named dimension, such as batch=1; faster than leaving it open\n"
     "  --dim 'NAME<=N'          bound it instead: memory is reserved for N\n"
     "  --shape NAME=1x3xHxW     the shape of an input that has none\n"
+    "  --value NAME=FILE.pb     what this input always is: for axes, sizes and the like that must be\n"
+    "                           known when compiling; the function still takes it, and does not read it\n"
     "\n"
     "Numbers\n"
     "  --exact                  no change of rounding: sums in order, no folding of normalization\n"
@@ -115,6 +117,15 @@ static void add_shape(Options *o, const char *arg) {
     o->shape = v;
 }
 
+static void add_value(Options *o, const char *arg) {
+    ValueFix f = {0};
+    f.name = split(arg, "--value", NULL, &f.file);
+    ValueFix *v = NEWN(ValueFix, o->nvalue + 1);
+    if (o->nvalue) memcpy(v, o->value, sizeof *v * (size_t)o->nvalue);
+    v[o->nvalue++] = f;
+    o->value = v;
+}
+
 static const char **add_string(const char **list, int *n, const char *s) {
     const char **v = NEWN(const char *, *n + 1);
     if (*n) memcpy(v, list, sizeof *v * (size_t)*n);
@@ -166,6 +177,8 @@ static bool set_value(Options *o, const char *name, const char *value) {
         add_dim(o, value);
     else if (!strcmp(name, "--shape"))
         add_shape(o, value);
+    else if (!strcmp(name, "--value"))
+        add_value(o, value);
     else if (!strcmp(name, "--output"))
         o->outputs = add_string(o->outputs, &o->noutputs, value);
     else if (!strcmp(name, "--cap"))
@@ -192,7 +205,7 @@ static void parse_option(Options *o, char **argv, int *i) {
     const char *value = eq ? eq + 1 : argv[*i + 1];
     if (flag_of(o, name)) usage("no value goes with", name);
     Options probe = *o;
-    if (!value && (text_of(&probe, name) || !strcmp(name, "--dim") || !strcmp(name, "--shape")))
+    if (!value && (text_of(&probe, name) || !strcmp(name, "--dim") || !strcmp(name, "--shape") || !strcmp(name, "--value")))
         usage("a value is missing after", name);
     if (!value || !set_value(o, name, value)) usage("there is no option", name);
     if (!eq) ++*i;

@@ -44,7 +44,7 @@ typedef struct {
     PtrMap unsupported;
     const char **unsupported_key;
     int nunsupported, cap_unsupported;
-    bool *dim_used, *shape_used; // --dim, --shape
+    bool *dim_used, *shape_used, *value_used; // --dim, --shape, --value
     int depth;
     int64_t nodes;
 } Importer;

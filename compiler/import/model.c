@@ -108,6 +108,8 @@ static void check_options(const Importer *im) {
             error("--dim %s: the model's inputs have no dimension of that name", im->opt->dim[i].name);
     for (int i = 0; i < im->opt->nshape; i++)
         if (!im->shape_used[i]) error("--shape %s: the model has no input of that name", im->opt->shape[i].name);
+    for (int i = 0; i < im->opt->nvalue; i++)
+        if (!im->value_used[i]) error("--value %s: the model has no input of that name", im->opt->value[i].name);
 }
 
 Graph *import_model(const char *path, const Options *opt) {
@@ -123,6 +125,7 @@ Graph *import_model(const char *path, const Options *opt) {
     if (!im->model || !read_versions(im)) return NULL;
     im->dim_used = NEWN(bool, opt->ndim + 1);
     im->shape_used = NEWN(bool, opt->nshape + 1);
+    im->value_used = NEWN(bool, opt->nvalue + 1);
     functions_read(im);
     used_names(im);
     Graph *g = graph_new(NULL);

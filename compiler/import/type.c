@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Declared types: the graph's inputs with their dimensions, fixed or named, and types as text.
 #include "import/import.h"
+#include "import/testdata.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -49,6 +50,30 @@ static int option_shape(Importer *im, const char *dims, Ex *shape) {
     return rank;
 }
 
+// The value that --value says this input has: a constant in its place; the input itself stays, unused.
+static Val *fixed_value(Importer *im, Graph *g, Val *input) {
+    const char *name = input->name, *inner;
+    for (int i = 0; i < im->opt->nvalue; i++) {
+        if (strcmp(im->opt->value[i].name, name) != 0) continue;
+        im->value_used[i] = true;
+        Tensor *t = tensor_load(im->opt->value[i].file, &inner);
+        if (!t) return &poison;
+        Ex shape[MAX_RANK];
+        bool fits = t->dt == input->dt && t->rank == input->rank;
+        for (int k = 0; fits && k < t->rank; k++) {
+            int64_t n;
+            shape[k] = e_int(t->shape[k]);
+            fits = !e_is_const(input->shape[k], &n) || n == t->shape[k];
+        }
+        if (!fits) {
+            error("--value %s: the tensor in %s has another type or shape than the input", name, im->opt->value[i].file);
+            return &poison;
+        }
+        return b_const(g, t->data, t->rank, shape);
+    }
+    return input;
+}
+
 Val *import_input(Importer *im, Graph *g, const Onnx__ValueInfoProto *p) {
     const Onnx__TypeProto *t = p->type;
     if (!t || t->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE) {
@@ -81,7 +106,7 @@ Val *import_input(Importer *im, Graph *g, const Onnx__ValueInfoProto *p) {
         rank = (int)tensor->shape->n_dim;
         for (int i = 0; i < rank; i++) shape[i] = declared_dim(im, p->name, (size_t)i, tensor->shape->dim[i]);
     }
-    return b_input(g, intern(p->name), (DType)tensor->elem_type, rank, shape);
+    return fixed_value(im, g, b_input(g, intern(p->name), (DType)tensor->elem_type, rank, shape));
 }
 
 static const char *kind_type(Kind kind, Kind item, DType dt, DType key) {
