@@ -135,8 +135,16 @@ static bool typed_fields(const Onnx__TensorProto *t, Value *v, size_t n) {
     }
 }
 
+/* The elements a message can hold: damaged dimensions must not ask for memory. */
+static size_t most_elements(const Onnx__TensorProto *t) {
+    return t->raw_data.len * 4 + t->n_float_data + t->n_double_data + t->n_int32_data * 4 + t->n_int64_data +
+           t->n_uint64_data + t->n_string_data;
+}
+
 static bool from_tensor(const Onnx__TensorProto *t, Value *v) {
     size_t n, bytes;
+    if (t->n_dims <= MAX_RANK && shape_count((int)t->n_dims, t->dims, &n) && n > most_elements(t))
+        return run_error("a tensor is incomplete");
     if (t->n_dims > MAX_RANK || !value_tensor(v, t->data_type, (int)t->n_dims, t->dims))
         return t->n_dims > MAX_RANK ? run_error("a tensor of too many dimensions") : false;
     if (t->name && !v->name) value_name(v, t->name, strlen(t->name));
