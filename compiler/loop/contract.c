@@ -58,7 +58,7 @@ static bool push_reduce(Walk *w, Val *v, const Ex *idx) {
     Ex *in = idx_new(x);
     for (int i = 0, k = 0, o = 0; i < x->rank; i++) {
         if (k < n->nex && e_is(n->ex[k], i)) {
-            in[i] = variable(w, "k", x->shape[i]);
+            in[i] = variable(w, "kk", x->shape[i]);
             if (!in[i]) return false;
             k++;
         } else in[i] = idx[o++];
@@ -72,7 +72,7 @@ static bool push_unwindow(Walk *w, Val *v, const Ex *idx) {
     Node *n = v->node;
     Val *x = n->in[0];
     if (!e_is(n->ex[1], 1)) return false;
-    Ex *in = idx_new(x), k = variable(w, "k", x->shape[n->axis + 1]);
+    Ex *in = idx_new(x), k = variable(w, "kk", x->shape[n->axis + 1]);
     if (!k) return false;
     for (int i = 0; i < n->axis; i++) in[i] = idx[i];
     in[n->axis] = e_sub(idx[n->axis], e_mul(k, n->ex[2]));

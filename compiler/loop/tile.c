@@ -317,7 +317,7 @@ static void rows_and_panels(Tiling *t, Loops *ls, Block *b, bool panels_inside) 
     if (partial) g[0] = (RowGroup){e_int(0), e_ceil_div(t->row->extent, e_int(t->mr)), t->mr, NULL};
     else if (t->row) n = row_groups(t, g);
     for (int i = 0; i < n; i++) {
-        Ex tile = e_index(arena_printf("t%d", t->l->next_local++), g[i].count);
+        Ex tile = e_index(arena_printf("tile%d", t->l->next_local++), g[i].count);
         Block *in = loop_over(ls, b, tile, g[i].count);
         if (panels_inside) in = loop_over(ls, in, t->panel, t->panels);
         tile_kernel(t, in, e_add(g[i].first, e_scale(tile, g[i].rows)), g[i].rows, partial, g[i].live);

@@ -163,7 +163,90 @@ static void fuse_one(Ex *e, void *ctx) {
     }
 }
 
-static void epilogue(Kernel *k, Block *b, Ex row0, bool partial) {
+// A scalar epilogue statement's value along the lanes of a vector.
+static bool vectorizable(const Tiling *t, const Sx *x) {
+    switch (x->kind) {
+    case SX_NUM: return true;
+    case SX_LOCAL: return !x->e;
+    case SX_LOAD: {
+        Ex s = tile_stride(x->e, t->lane);
+        return x->dt == t->dt && !x->lanes && (e_is(s, 1) || e_is(s, 0));
+    }
+    case SX_FN:
+        if (x->dt != t->dt || x->fn > FN_max || x->fn == FN_mod || x->fn == FN_fmod) {
+            if (x->dt != t->dt || x->fn != FN_neg) return false;
+        }
+        for (int i = 0; i < x->n; i++)
+            if (!vectorizable(t, x->a[i])) return false;
+        return true;
+    default: return false;
+    }
+}
+
+static bool is_wide(const Sx *x) {
+    if ((x->kind == SX_LOAD && x->lanes) || (x->kind == SX_LOCAL && x->local->vector)) return true;
+    for (int i = 0; i < x->n; i++)
+        if (is_wide(x->a[i])) return true;
+    return false;
+}
+
+static void widen(const Tiling *t, Sx *x) {
+    if (x->kind == SX_LOAD && e_is(tile_stride(x->e, t->lane), 1)) x->lanes = t->lanes;
+    for (int i = 0; i < x->n; i++) widen(t, x->a[i]);
+}
+
+// The epilogue's statements for one vector, in a block of their own; NULL when they do not go into lanes.
+static Stmt *vector_statements(Kernel *k, Block *up, int i, int q, Ex row) {
+    Tiling *t = k->t;
+    Root *r = t->root;
+    Block *b = block_new(up);
+    gen_bind(b, t->c.reduce, t->c.out, sx_local(k->acc[i * t->nv + q], NULL));
+    Sx *x = gen(t->l, b, r->expr, t->out_idx);
+    if (x->dt != t->dt || r->buf->dt != t->dt) return NULL;
+    if (x->kind != SX_LOCAL) x = sx_let(t->l, b, x);
+    append(b, (Stmt){.kind = ST_STORE, .buf = r->buf, .e = t->out_off, .value = x});
+    stmt_each_ex(b->first, fuse_one, t);
+    for (const Stmt *s = b->first; s; s = s->next)
+        if ((s->kind != ST_LET && s->kind != ST_STORE) || !s->value || !vectorizable(t, s->value)) return NULL;
+    for (Stmt *s = b->first; s; s = s->next) {
+        widen(t, s->value);
+        if (s->kind == ST_LET && is_wide(s->value)) s->local->vector = true, s->local->lanes = t->lanes;
+    }
+    if (!x->local->vector) return NULL;
+    Ex var[2] = {t->lane, t->row}, by[2] = {lane_at(t, q), row};
+    stmt_subst(b->first, t->row ? 2 : 1, var, by);
+    return b->first;
+}
+
+static void join(Block *b, Stmt *list) {
+    *b->tail = list;
+    while (*b->tail) b->tail = &(*b->tail)->next;
+}
+
+// The epilogue on whole vectors. false: it has to go element by element.
+static bool vector_epilogue(Kernel *k, Block *b, Ex row0, bool partial) {
+    Tiling *t = k->t;
+    if (!e_is(tile_stride(t->out_off, t->lane), 1)) return false;
+    for (int i = 0; i < k->rows; i++) {
+        Block *in = b;
+        Ex row = t->row ? e_add(row0, e_int(i)) : NULL;
+        if (partial && i) {
+            Range *g = NEW(Range);
+            *g = (Range){row, t->row->extent};
+            Stmt *s = append(b, (Stmt){.kind = ST_IF, .nguard = 1, .guard = g});
+            in = block_new(b);
+            in->tail = &s->body;
+        }
+        for (int q = 0; q < t->nv; q++) {
+            Stmt *list = vector_statements(k, in, i, q, row);
+            if (!list) return false; // known at the first, before anything was added
+            join(in, list);
+        }
+    }
+    return true;
+}
+
+static void element_epilogue(Kernel *k, Block *b, Ex row0, bool partial) {
     Tiling *t = k->t;
     Root *r = t->root;
     int width = tile_width(t);
@@ -184,6 +267,27 @@ static void epilogue(Kernel *k, Block *b, Ex row0, bool partial) {
     stmt_each_ex(loop->body, fuse_one, t);
     Ex var[2] = {t->lane, t->row}, by[2] = {e_add(first, j), t->row ? e_add(row0, i) : NULL};
     stmt_subst(loop->body, t->row ? 2 : 1, var, by);
+}
+
+static void epilogue(Kernel *k, Block *b, Ex row0, bool partial) {
+    Tiling *t = k->t;
+    Ex room = e_sub(t->lane->extent, e_mul(e_add(t->panel, e_int(1)), e_int(tile_width(t)))); // left after this panel
+    if (e_ge0(room)) {
+        if (!vector_epilogue(k, b, row0, partial)) element_epilogue(k, b, row0, partial);
+        return;
+    }
+    Block *whole = block_new(b);
+    int64_t one;
+    if ((e_is_const(t->panels, &one) && one == 1) || !vector_epilogue(k, whole, row0, partial)) {
+        element_epilogue(k, b, row0, partial);
+        return;
+    }
+    Range *g = NEW(Range);
+    *g = (Range){room, t->lane->extent};
+    Stmt *s = append(b, (Stmt){.kind = ST_IF, .nguard = 1, .guard = g, .body = whole->first});
+    Block *part = block_new(b);
+    part->tail = &s->els;
+    element_epilogue(k, part, row0, partial);
 }
 
 // ---- kernel -----------------------------------------------------------------------------------
@@ -225,7 +329,7 @@ void tile_kernel(Tiling *t, Block *b, Ex row0, int rows, bool partial, const uin
     for (int i = 0; i < rows; i++) {
         k->row[i] = e_add(row0, e_int(i));
         if (!partial || !i) continue;
-        Ex r = e_index(arena_printf("r%d", t->l->next_local++), t->row->extent);
+        Ex r = e_index(arena_printf("row%d", t->l->next_local++), t->row->extent);
         append(b, (Stmt){.kind = ST_INT, .var = r, .e = e_min(k->row[i], e_sub(t->row->extent, e_int(1)))});
         k->row[i] = r;
     }
