@@ -187,8 +187,110 @@ static void rotary_embedding(Op *o)
     o->out[0] = flat ? merge_axes(o, y, 2, 2) : swap_axes(o, y, 1, 2);
 }
 
+// ---- LinearAttention: a loop over time with a state [B, H, D, E] -------------------------------------------------
+
+typedef struct { Val *q, *k, *v, *decay, *beta; } Step; // [T, B, columns] outside of the loop, [B, columns] inside
+
+static Val *time_first(Op *o, Val *x, DType dt)
+{
+    if (x && x->rank != 3)
+        op_fail(o, "an input has %d dimensions, needs 3", x->rank);
+    return x ? swap_axes(o, cast(o, x, dt), 0, 1) : NULL;
+}
+
+/* s = s e^g; v = beta (v - s' k); s += k v'; y = scale q' s */
+static Val *linear_step(Op *o, const Step *x, Ex heads, double scale, Val **state)
+{
+    Val *s = *state, *k = split_axis(o, x->k, 1, heads, e_div(dim(x->k, 1), heads)), *v = split_axis(o, x->v, 1, heads, dim(s, 3));
+    Ex group = e_div(dim(x->q, 1), e_mul(heads, dim(s, 2)));
+    Val *q = split_axis(o, split_axis(o, x->q, 1, heads, e_div(dim(x->q, 1), heads)), 2, group, dim(s, 2)); // [B, H, G, D]
+    if (x->decay) {
+        Val *g = split_axis(o, x->decay, 1, heads, e_div(dim(x->decay, 1), heads));
+        s = mul(o, s, unsqueeze(o, map1(o, FN_exp, g), 3));
+    }
+    if (x->beta) {
+        Val *seen = reduce_sum(o, mul(o, s, unsqueeze(o, k, 3)), 1, (int[]){2}, false);
+        v = mul(o, unsqueeze(o, x->beta, 2), sub(o, v, seen));
+    }
+    s = *state = add(o, s, mul(o, unsqueeze(o, k, 3), unsqueeze(o, v, 2)));
+    Val *y = mul(o, unsqueeze(o, q, 4), unsqueeze(o, s, 2)); // [B, H, G, D, E]
+    y = reduce_sum(o, y, 1, (int[]){3}, false);
+    return merge_axes(o, mul(o, y, like(o, y, scale)), 1, 3);
+}
+
+static void linear_attention(Op *o)
+{
+    const char *rule = attr_str(o, "update_rule");
+    Val *past = input(o, 3), *decay = input(o, 4), *beta = input(o, 5);
+    bool gated = !strncmp(rule, "gated", 5), delta = strstr(rule, "delta") != NULL;
+    if (gated != (decay != NULL) || delta != (beta != NULL))
+        op_fail(o, "decay or beta do not fit update_rule %s", rule);
+    DType dt = acc_type(o->in[0]->dt);
+    Step x = {time_first(o, o->in[0], dt), time_first(o, o->in[1], dt), time_first(o, o->in[2], dt),
+              time_first(o, decay, dt), time_first(o, beta, dt)};
+    Ex heads = e_int(attr_int(o, "kv_num_heads")), trip = dim(x.q, 0);
+    Ex shape[4] = {dim(x.q, 1), heads, e_div(dim(x.k, 2), heads), e_div(dim(x.v, 2), heads)};
+    double scale = attr_float(o, "scale");
+    if (scale == 0)
+        scale = 1 / sqrt((double)need_const(o, shape[2], "the size of a head"));
+    Val *init = past ? reshape(o, cast(o, past, dt), 4, shape) : full(o, dt, 0, 4, shape);
+    Op in = *o;
+    in.g = graph_new(o->g);
+    in.g->origin = o->g->origin;
+    Val *i = b_param(in.g, &(Val){.kind = K_TENSOR, .dt = I64});
+    b_param(in.g, &(Val){.kind = K_TENSOR, .dt = BOOL});
+    Val *s = b_param(in.g, init), *cap[5] = {x.q, x.k, x.v, x.decay, x.beta}, *row[5] = {NULL}, *held[5];
+    int n = 0;
+    for (int j = 0; j < 5; j++) {
+        if (!cap[j])
+            continue;
+        row[j] = row_at(&in, b_param(in.g, cap[j]), i);
+        held[n++] = cap[j];
+    }
+    Val *y = linear_step(&in, &(Step){row[0], row[1], row[2], row[3], row[4]}, heads, scale, &s);
+    graph_output(in.g, scalar_int(&in, BOOL, 1), "cond");
+    graph_output(in.g, s, "state");
+    graph_output(in.g, y, "y");
+    Node *loop = b_loop(o->g, b_dims(o->g, I64, 0, NULL, &trip), scalar_int(o, BOOL, 1), 1, &init, n, held, in.g);
+    o->out[0] = cast(o, swap_axes(o, &loop->out[1], 0, 1), o->in[0]->dt);
+    if (o->nout > 1)
+        o->out[1] = cast(o, &loop->out[0], past ? past->dt : o->in[0]->dt);
+}
+
+/* y = prob_mod(softmax(score_mod(q k' * scale))) v */
+static void flex_attention(Op *o)
+{
+    Val *q = o->in[0], *k = o->in[1], *v = o->in[2], *out = NULL;
+    DType dt = acc_type(q->dt), soft = (DType)attr_int_or(o, "softmax_precision", dt);
+    int last = 3;
+    if (q->rank != 4 || k->rank != 4 || v->rank != 4)
+        op_fail(o, "the inputs need 4 dimensions each");
+    double scale = attr_float_or(o, "scale", 0);
+    if (!attr_has(o, "scale"))
+        scale = 1 / sqrt((double)need_const(o, dim(q, 3), "the size of a head"));
+    Val *s = by_heads(o, mul(o, cast(o, q, dt), scalar(o, dt, scale)), swap_axes(o, cast(o, k, dt), 2, 3));
+    s = cast(o, s, soft);
+    if (attr_has(o, "score_mod")) {
+        attr_inline(o, "score_mod", o->g, 1, &s, &out, NULL);
+        s = cast(o, out, soft);
+    }
+    s = softmax_of(o, s, 1, &last);
+    if (attr_has(o, "prob_mod")) {
+        attr_inline(o, "prob_mod", o->g, 1, &s, &out, NULL);
+        s = cast(o, out, soft);
+    }
+    DType acc = acc_type(soft);
+    o->out[0] = cast(o, by_heads(o, cast(o, s, acc), cast(o, v, acc)), v->dt);
+}
+
 const OpDef ops_attention[] = {
     {"Attention", 23, attention},
     {"RotaryEmbedding", 23, rotary_embedding},
+    {"LinearAttention", 27, linear_attention},
+    {NULL, 0, NULL},
+};
+
+const OpDef ops_preview[] = {
+    {"FlexAttention", 1, flex_attention},
     {NULL, 0, NULL},
 };

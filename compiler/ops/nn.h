@@ -29,6 +29,7 @@ Val *gather_plain(Op *o, Val *x, Val *index, int axis); // take_along for indice
 Val *activation(Op *o, const char *name, Val *x, double alpha, double beta); // by ONNX's or com.microsoft's name
 
 void dynamic_quantize_lstm(Op *o); // rnn.c
+Val *row_at(Op *o, Val *x, Val *i); // x[i] of x [T, B, N], i in range
 void ms_rotary_embedding(Op *o);   // ms_attention.c
 void ms_multi_head_attention(Op *o);
 void ms_group_query_attention(Op *o);

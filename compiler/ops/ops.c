@@ -29,6 +29,8 @@
     X(ops_attention, "")                                                                                               \
     X(ops_rnn, "")                                                                                                     \
     X(ops_control, "")                                                                                                 \
+    X(ops_preview, "ai.onnx.preview")                                                                                  \
+    X(ops_optimizer, "ai.onnx.preview.training")                                                                       \
     X(ops_ml, "ai.onnx.ml")                                                                                            \
     X(ops_microsoft, "com.microsoft")
 

@@ -173,8 +173,7 @@ static Val *bring(Captures *l, Val *v)
     return b_param(l->body, v);
 }
 
-/* x[i] of x [T, B, N] */
-static Val *row_at(Op *o, Val *x, Val *i)
+Val *row_at(Op *o, Val *x, Val *i)
 {
     Ex one[3] = {e_int(1), e_int(1), e_int(1)}, shape[3] = {e_int(1), dim(x, 1), dim(x, 2)};
     return squeeze(o, gather_plain(o, x, expand_to(o, reshape(o, i, 3, one), 3, shape), 0), 0);
