@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Minimax coefficients of runtime/math.h: Remez's exchange in 60 digits, coefficients then rounded to
-float32 from the lowest power up, the rest fitted again after each (the last three together). Needs mpmath.
+float32 from the lowest power up, the rest fitted again after each. Needs mpmath.
 
-    fit.py [NAME...]    prints each table with its weighted error (log2)
+    fit.py [NAME[:DEGREE]...]    prints each table with its weighted error (log2), and which of the
+                                 coefficients runtime/math.h does not have
 """
+import os
 import struct
 import sys
 
@@ -55,13 +57,14 @@ def remez(f, w, a, b, powers):
     return best
 
 
-def fit(f, w, a, b, powers):
-    """remez, with every coefficient a float32."""
+def fit(f, w, a, b, powers, last):
+    """remez, with every coefficient a float32, the last ones rounded together: where one power is left and
+    the interval is symmetric, the exchange has no solution."""
     fixed = []
     while len(fixed) < len(powers):
         left = powers[len(fixed):]
         c, err = remez(lambda x: f(x) - sum(c * x ** p for c, p in zip(fixed, powers)), w, a, b, left)
-        fixed += [to_float(x) for x in (c[:1] if len(left) > 3 else c)]
+        fixed += [to_float(x) for x in (c[:1] if len(left) > last else c)]
     grid = [a + (b - a) * mp.mpf(k) / 3000 for k in range(3001)]
     err = max(abs(w(x) * (f(x) - sum(c * x ** p for c, p in zip(fixed, powers)))) for x in grid if w(x))
     return fixed, err
@@ -128,13 +131,22 @@ TABLES = {
 }
 
 
+TOGETHER = 'exp', 'exp2', 'log', 'log2', 'atan', 'tanh'
+
+
 def main():
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', 'runtime', 'math.h')) as f:
+        have = f.read()
     for name in sys.argv[1:] or TABLES:
         name, _, degree = name.partition(':')
         args = TABLES[name](int(degree)) if degree else TABLES[name]()
-        c, err = fit(*args[:4], list(args[4]))
+        c, err = fit(*args[:4], list(args[4]), 3 if name in TOGETHER else 1)
+        text = [f'{float(x):.9g}' for x in c]
         print(f'{name}: 2^{float(mp.log(err, 2)):.2f}')
-        print('   ', ', '.join(f'{float(x):.9g}f' for x in c))
+        print('   ', ', '.join(text))
+        missing = [t for t in text if t.lstrip('-') + 'f' not in have]
+        if missing:
+            print('    not in math.h:', ', '.join(missing))
 
 
 if __name__ == '__main__':
