@@ -453,7 +453,7 @@ static inline float cnn_atanf(float x) {
 }
 
 //@ cnn_atan2f: cnn_poly_atan cnn_f32_bits cnn_absf cnn_copysignf cnn_inff
-/* The angle of (x, y), with C's cases for zeros and infinities. Within 1.6 ULP. */
+/* The angle of (x, y), with C's cases for zeros and infinities. Within 1.8 ULP. */
 static inline float cnn_atan2f(float y, float x) {
     float a = cnn_absf(y), b = cnn_absf(x), n = a > b ? b : a, d = a > b ? a : b, q, r, base, low;
     int swap = a > b, neg = cnn_f32_bits(x) >> 31 != 0;

@@ -43,7 +43,7 @@ static double ref_roundeven(double x) { return nearbyint(x); }
     X(asinhf, asinh, 0.7) X(acoshf, acosh, 0.9) X(atanhf, atanh, 0.8) X(erff, erf, 1.4) \
     X(sigmoidf, ref_sigmoid, 1.5) X(softplusf, ref_softplus, 1.7) X(sqrtf, sqrt, 0.5) X(floorf, floor, 0) \
     X(ceilf, ceil, 0) X(truncf, trunc, 0) X(roundevenf, ref_roundeven, 0)
-#define BINARY(X) X(powf, pow, 1.0) X(atan2f, atan2, 1.6) X(fmodf, fmod, 0)
+#define BINARY(X) X(powf, pow, 1.0) X(atan2f, atan2, 1.8) X(fmodf, fmod, 0)
 
 /* Loops as generated code has them. */
 #define LOOP1(name, ref, bound) \
