@@ -176,6 +176,16 @@ static void check_carried(const Node *n, const Graph *body, int ncarry) {
                 fatal("%s: carried value %d changes its shape; generated code has no such loops yet", n->name, i);
 }
 
+// A carried value has the extents that it starts with, whatever symbols its result has.
+static void carried_extents(const Node *n, Buf **state, Block *b) {
+    for (int i = 0; i < n->axis; i++) {
+        const Val *from = n->in[2 + i], *to = &n->out[i];
+        for (int k = 0; k < to->rank; k++)
+            if (to->shape[k] != from->shape[k]) set_int(b, to->shape[k], from->shape[k], NULL, false);
+        state[i]->size = e_add(val_numel(from), e_int(state[i]->slack));
+    }
+}
+
 // Room for the rows of a scan output whose number only the run knows.
 static void check_capacity(const Lower *l, Node *n, int i, Ex it, Ex trip, Block *b) {
     Buf *y = l->buf[n->out[i].id];
@@ -200,6 +210,7 @@ static void lower_loop(Lower *l, Node *n, Block *b) {
     Buf **state = NEWN(Buf *, n->nout + 1), **next = NEWN(Buf *, ncarry + 1);
     check_carried(n, g, ncarry);
     for (int i = 0; i < n->nout; i++) state[i] = l->buf[n->out[i].id];
+    carried_extents(n, state, b);
     start_results(b, n->nout, state);
     for (int i = 0; i < ncarry; i++) {
         nest_copy(l, n->in[2 + i], state[i], NULL, b);

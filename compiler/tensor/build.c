@@ -24,7 +24,7 @@ Graph *graph_new(Graph *parent) {
     Graph *g = NEW(Graph);
     g->parent = parent;
     g->table = NEW(Table);
-    g->first_ex = e_index("first", e_int(1))->id;
+    g->first_ex = e_index("first", e_int(2))->id;
     return g;
 }
 
