@@ -143,7 +143,7 @@ static void put_decode(Emit *e, Text *t, DType dt, const char *value) {
 }
 
 void put_to_memory(Emit *e, Text *t, DType dt, const char *value) {
-    if (is_half(dt)) put_encode(e, t, dt, value, true, false);
+    if (is_half(dt)) put_encode(e, t, dt, value, false, false); // rounded before: infinities stay
     else put(t, "%s", value);
 }
 
@@ -211,7 +211,8 @@ static void put_cast(Emit *e, Text *t, DType to, const Sx *a, bool saturate) {
         put_decode(e, t, to, code.s);
     } else if (to == F32 || to == F64) put(t, "(%s)%s", c_type(to), operand(e, a));
     else if (from == F64 || from == F32 || is_half(from)) {
-        const char *fn = arena_printf("cnn_%s_to_%s", from == F64 ? "f64" : "f32", int_name(to));
+        // to less than a byte by way of i32, so that negative values wrap as integers do
+        const char *fn = arena_printf("cnn_%s_to_%s", from == F64 ? "f64" : "f32", dt_bits(to) < 8 ? "i32" : int_name(to));
         need(e, fn);
         if (dt_bits(to) >= 8) put(t, "%s(%s)", fn, s);
         else put_narrow(e, t, to, arena_printf("%s(%s)", fn, s));
@@ -268,6 +269,16 @@ static void put_float_fn(Emit *e, Text *t, Fn fn, bool f64, int n, const char **
     put_float_call(e, t, fn_info[fn].c + 1, f64, n, a);
 }
 
+// Shifts of unsigned integers; to the right those of negative ones keep the sign: ~(~a >> n).
+static void put_shift(Emit *e, Text *t, Fn fn, DType dt, const char *a, const char *n) {
+    const char *u = arena_printf("uint%d_t", int_bits(dt)), *name = arena_printf("cnn_%s_u%d", fn_info[fn].name, int_bits(dt));
+    need(e, name);
+    const char *call = arena_printf("%s((%s)%s, (%s)%s)", name, u, a, u, n);
+    if (fn == FN_shr && dt_is_signed(dt))
+        call = arena_printf("%s < 0 ? (%s)~%s((%s)~%s, (%s)%s) : %s", a, u, name, u, a, u, n, call);
+    put_narrow(e, t, dt, call);
+}
+
 static void put_int_fn(Emit *e, Text *t, Fn fn, DType dt, int n, const char **a) {
     const char *u = int_bits(dt) == 64 ? "uint64_t" : "uint32_t", *name;
     const char *s;
@@ -298,12 +309,12 @@ static void put_int_fn(Emit *e, Text *t, Fn fn, DType dt, int n, const char **a)
     case FN_fmod: name = arena_printf("cnn_rem_%s", int_name(dt)); break;
     case FN_mod: name = arena_printf("cnn_%s_%s", dt_is_signed(dt) ? "mod" : "rem", int_name(dt)); break;
     case FN_shl:
-    case FN_shr: name = arena_printf("cnn_%s_u%d", fn_info[fn].name, int_bits(dt)); break;
+    case FN_shr: put_shift(e, t, fn, dt, a[0], a[1]); return;
     default: die("%s of %s in C", fn_info[fn].name, dt_name(dt));
     }
     need(e, name);
     const char *call = n == 2 ? arena_printf("%s(%s, %s)", name, a[0], a[1]) : arena_printf("%s(%s)", name, a[0]);
-    if ((fn == FN_pow && int_bits(dt) < 32) || fn == FN_shl || fn == FN_shr || dt_bits(dt) < 8) put_narrow(e, t, dt, call);
+    if ((fn == FN_pow && int_bits(dt) < 32) || dt_bits(dt) < 8) put_narrow(e, t, dt, call);
     else put(t, "%s", call);
 }
 
