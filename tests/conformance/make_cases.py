@@ -7,7 +7,8 @@
 Each case becomes OUT/NAME/model.onnx, OUT/NAME/test_data_set_N/{input,output}_J.pb,
 OUT/NAME/tol.txt (rtol and atol) and OUT/NAME/op.txt (the operator it is about). OUT/cases.txt
 lists all names and OUT/version.txt the package's version; a folder of that version is left as
-it is.
+it is. OUT/constant/NAME is the same case with axes, shapes and the like as constants: the cases
+have every input as an input of the graph, which no exporter does with a shape.
 """
 
 import pathlib
@@ -72,6 +73,35 @@ def write_case(out, name, model, sets, rtol, atol):
         write_set(folder / f"test_data_set_{i}", model.graph, inputs, outputs)
 
 
+def parameters(model, inputs):
+    """The inputs of a case that set sizes, axes and the like rather than carry data: whole numbers
+    or short vectors after the first input, or all of them where there is nothing but scalars."""
+    infos = list(zip(model.graph.input, inputs, strict=False))
+    plain = [(i, np.asarray(v)) for i, v in infos if i.type.HasField("tensor_type") and not isinstance(v, TensorProto)]
+    small = [(i, v) for i, v in plain if v.ndim <= 1 and v.size <= 16 and v.dtype.kind in "iufb"]
+    if len(small) == len(infos) and all(v.ndim == 0 or v.dtype.kind == "i" for _, v in small):
+        return small
+    return [(i, v) for i, v in small if i.name != model.graph.input[0].name]
+
+
+def write_constant_case(out, name, model, sets, rtol, atol):
+    """The same case with its parameters as constants, as real models have them."""
+    if len(sets) != 1:
+        return
+    inputs, outputs = sets[0]
+    fixed = parameters(model, inputs)
+    if not fixed:
+        return
+    names = {i.name for i, _ in fixed}
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    kept = [(i, v) for i, v in zip(model.graph.input, inputs, strict=False) if i.name not in names]
+    del copy.graph.input[:]
+    copy.graph.input.extend(i for i, _ in kept)
+    copy.graph.initializer.extend(numpy_helper.from_array(v, i.name) for i, v in fixed)
+    write_case(out / "constant", name, copy, [([v for _, v in kept], outputs)], rtol, atol)
+
+
 def node_cases(out, wanted):
     """The cases that the package computes in Python."""
     from onnx.backend.test.case.node import collect_testcases
@@ -81,6 +111,7 @@ def node_cases(out, wanted):
         if wanted and case.name not in wanted:
             continue
         write_case(out, case.name, case.model, case.data_sets, case.rtol, case.atol)
+        write_constant_case(out, case.name, case.model, case.data_sets, case.rtol, case.atol)
         names.append(case.name)
     return names
 
@@ -146,7 +177,8 @@ def main():
         return 2
     out, wanted = pathlib.Path(sys.argv[1]), set(sys.argv[2:])
     stamp = out / "version.txt"
-    if not wanted and stamp.is_file() and stamp.read_text() == onnx.__version__:
+    version = onnx.__version__ + " layout 2"
+    if not wanted and stamp.is_file() and stamp.read_text() == version:
         return 0
     warnings.simplefilter("ignore")
     np.seterr(all="ignore")
@@ -163,7 +195,7 @@ def main():
     names += light_cases(out, data, wanted)
     if not wanted:
         (out / "cases.txt").write_text("".join(n + "\n" for n in names))
-        stamp.write_text(onnx.__version__)
+        stamp.write_text(version)
     print(f"{count} node cases and {len(names) - count} others in {out}")
     return 0
 
