@@ -11,24 +11,24 @@ static const char *const_op(Out *o, const Node *n) {
     const Val *v = &n->out[0];
     int64_t dims[MAX_RANK];
     for (int i = 0; i < v->rank; i++) e_is_const(v->shape[i], &dims[i]);
-    if (!n->data->splat || n->data->n < 64 || v->dt == STR) return init_data(o, v->dt, v->rank, dims, n->data);
+    if (!n->data->splat || n->data->n < 64 || v->dt == STR) return onnx_data(o, v->dt, v->rank, dims, n->data);
     int64_t one = 1;
-    Onnx__TensorProto *t = tensor_of(v->dt, 1, &one, data_alias(v->dt, 1, n->data->p, false), NULL);
-    const char *shape = init_ints(o, 1, v->rank, dims);
-    return op(o, "ConstantOfShape", 1, &shape, (At[]){ { .name = "value", .kind = 't', .t = t }, { 0 } });
+    Onnx__TensorProto *t = onnx_tensor(v->dt, 1, &one, data_alias(v->dt, 1, n->data->p, false), NULL);
+    const char *shape = onnx_ints(o, 1, v->rank, dims);
+    return onnx_op(o, "ConstantOfShape", 1, &shape, (At[]){ { .name = "value", .kind = 't', .t = t }, { 0 } });
 }
 
 // 0, 1, …, n-1 of i64.
-static const char *range(Out *o, Ex n) { return OP3(o, "Range", ex_scalar(o, e_int(0)), ex_scalar(o, n), ex_scalar(o, e_int(1))); }
+static const char *range(Out *o, Ex n) { return OP3(o, "Range", onnx_scalar(o, e_int(0)), onnx_scalar(o, n), onnx_scalar(o, e_int(1))); }
 
 static const char *random_op(Out *o, const Node *n) {
-    const char *shape = ex_list(o, n->out[0].rank, n->out[0].shape), *zero = init_scalar(o, F64, (Scalar){ .f = 0 });
+    const char *shape = onnx_list(o, n->out[0].rank, n->out[0].shape), *zero = onnx_number(o, F64, (Scalar){ .f = 0 });
     const char *x = OP2(o, "Expand", zero, shape);
     int64_t seed = 0;
     e_is_const(n->ex[0], &seed);
     At at[] = { { .name = "dtype", .kind = 'i', .i = F64 }, { .name = "high", .kind = 'f', .f = 4294967040.0 },
                 { .name = n->flag ? "seed" : NULL, .kind = 'f', .f = (double)(seed + n->axis) }, { 0 } };
-    return cast_to(o, op(o, "RandomUniformLike", 1, &x, at), F64, U32);
+    return onnx_cast(o, onnx_op(o, "RandomUniformLike", 1, &x, at), F64, U32);
 }
 
 // A type that reductions have kernels for.
@@ -40,29 +40,29 @@ static DType wide(DType dt) {
 static const char *reduce_op(Out *o, const Node *n, const char *x) {
     static const char *const type[] = { "ReduceSum", "ReduceProd", "ReduceMax", "ReduceMin", "ReduceMin", "ReduceMax", "ArgMax", "ArgMin" };
     DType dt = n->in[0]->dt, w = wide(dt);
-    x = cast_to(o, x, dt, w);
+    x = onnx_cast(o, x, dt, w);
     if (n->fn == RED_ARGMAX || n->fn == RED_ARGMIN) {
         int64_t axis = 0;
         e_is_const(n->ex[0], &axis);
-        return op(o, type[n->fn], 1, &x, (At[]){ { .name = "axis", .kind = 'i', .i = axis }, { .name = "keepdims", .kind = 'i' },
+        return onnx_op(o, type[n->fn], 1, &x, (At[]){ { .name = "axis", .kind = 'i', .i = axis }, { .name = "keepdims", .kind = 'i' },
                                                 { .name = "select_last_index", .kind = 'i', .i = n->flag & 1 }, { 0 } });
     }
     if ((n->fn == RED_AND || n->fn == RED_OR) && dt != BOOL) {
         error("--emit-onnx: no operator reduces the bits of %s", dt_name(dt));
         *o->failed = true;
     }
-    const char *in[2] = { x, ex_list(o, n->nex, n->ex) };
-    return cast_to(o, op(o, type[n->fn], 2, in, (At[]){ { .name = "keepdims", .kind = 'i' }, { 0 } }), w, dt);
+    const char *in[2] = { x, onnx_list(o, n->nex, n->ex) };
+    return onnx_cast(o, onnx_op(o, type[n->fn], 2, in, (At[]){ { .name = "keepdims", .kind = 'i' }, { 0 } }), w, dt);
 }
 
 static const char *reshape_to(Out *o, const char *x, const char *shape) {
-    return op(o, "Reshape", 2, (const char *const[]){ x, shape }, (At[]){ { .name = "allowzero", .kind = 'i', .i = 1 }, { 0 } });
+    return onnx_op(o, "Reshape", 2, (const char *const[]){ x, shape }, (At[]){ { .name = "allowzero", .kind = 'i', .i = 1 }, { 0 } });
 }
 
 static const char *permute_op(Out *o, const Node *n, const char *x) {
     int64_t perm[MAX_RANK];
     for (int i = 0; i < n->nex; i++) e_is_const(n->ex[i], &perm[i]);
-    return op(o, "Transpose", 1, &x, (At[]){ { .name = "perm", .kind = 'I', .ints = perm, .nints = n->nex }, { 0 } });
+    return onnx_op(o, "Transpose", 1, &x, (At[]){ { .name = "perm", .kind = 'I', .ints = perm, .nints = n->nex }, { 0 } });
 }
 
 // A step down has its end counted from behind, where one before the first is less than all.
@@ -70,28 +70,28 @@ static const char *slice_op(Out *o, const Node *n, const char *x) {
     Ex start = n->ex[0], end = e_add(start, e_mul(n->out[0].shape[n->axis], n->ex[1]));
     if (!e_ge0(n->ex[1])) end = e_sub(end, n->in[0]->shape[n->axis]);
     Ex axis = e_int(n->axis);
-    const char *in[5] = { x, ex_list(o, 1, &start), ex_list(o, 1, &end), ex_list(o, 1, &axis), ex_list(o, 1, &n->ex[1]) };
-    return op(o, "Slice", 5, in, NULL);
+    const char *in[5] = { x, onnx_list(o, 1, &start), onnx_list(o, 1, &end), onnx_list(o, 1, &axis), onnx_list(o, 1, &n->ex[1]) };
+    return onnx_op(o, "Slice", 5, in, NULL);
 }
 
 static const char *pad_op(Out *o, const Node *n, const char *x, const char *value) {
     DType dt = n->in[0]->dt, w = dt_bits(dt) == 16 ? wide(dt) : dt;
     Ex axis = e_int(n->axis);
-    const char *in[4] = { cast_to(o, x, dt, w), ex_list(o, 2, n->ex), cast_to(o, value, dt, w), ex_list(o, 1, &axis) };
-    return cast_to(o, op(o, "Pad", 4, in, NULL), w, dt);
+    const char *in[4] = { onnx_cast(o, x, dt, w), onnx_list(o, 2, n->ex), onnx_cast(o, value, dt, w), onnx_list(o, 1, &axis) };
+    return onnx_cast(o, onnx_op(o, "Pad", 4, in, NULL), w, dt);
 }
 
 // [o, k]: o*stride + k*dil
 static const char *taps(Out *o, Ex no, Ex nk, Ex stride, Ex dil) {
-    const char *column = ex_list(o, 2, (Ex[]){ e_int(-1), e_int(1) });
-    const char *a = OP2(o, "Reshape", OP2(o, "Mul", range(o, no), ex_scalar(o, stride)), column);
-    return OP2(o, "Add", a, OP2(o, "Mul", range(o, nk), ex_scalar(o, dil)));
+    const char *column = onnx_list(o, 2, (Ex[]){ e_int(-1), e_int(1) });
+    const char *a = OP2(o, "Reshape", OP2(o, "Mul", range(o, no), onnx_scalar(o, stride)), column);
+    return OP2(o, "Add", a, OP2(o, "Mul", range(o, nk), onnx_scalar(o, dil)));
 }
 
 static const char *window_op(Out *o, const Node *n, const char *x) {
     const Val *v = &n->out[0];
     const char *in[2] = { x, taps(o, v->shape[n->axis], n->ex[0], n->ex[1], n->ex[2]) };
-    return op(o, "Gather", 2, in, AXIS(n->axis));
+    return onnx_op(o, "Gather", 2, in, AXIS(n->axis));
 }
 
 static const char *scatter(Out *o, const char *x, const char *index, const char *upd, int axis, const char *fn);
@@ -104,17 +104,17 @@ static const char *unwindow_op(Out *o, const Node *n, const char *x) {
         shape[i] = i == n->axis ? e_mul(in->shape[i], in->shape[i + 1]) : v->shape[i];
         line[i] = i == n->axis ? shape[i] : e_int(1);
     }
-    const char *flat = ex_list(o, v->rank, shape);
+    const char *flat = onnx_list(o, v->rank, shape);
     const char *index = taps(o, in->shape[n->axis], in->shape[n->axis + 1], n->ex[1], n->ex[2]);
-    index = OP2(o, "Expand", reshape_to(o, index, ex_list(o, v->rank, line)), flat);
-    const char *zero = OP2(o, "Expand", init_scalar(o, w, (Scalar){ .i = 0 }), ex_list(o, v->rank, v->shape));
-    return cast_to(o, scatter(o, zero, index, reshape_to(o, cast_to(o, x, dt, w), flat), n->axis, "add"), w, dt);
+    index = OP2(o, "Expand", reshape_to(o, index, onnx_list(o, v->rank, line)), flat);
+    const char *zero = OP2(o, "Expand", onnx_number(o, w, (Scalar){ .i = 0 }), onnx_list(o, v->rank, v->shape));
+    return onnx_cast(o, scatter(o, zero, index, reshape_to(o, onnx_cast(o, x, dt, w), flat), n->axis, "add"), w, dt);
 }
 
 // ScatterElements; fn "none" sets.
 static const char *scatter(Out *o, const char *x, const char *index, const char *upd, int axis, const char *fn) {
     At at[] = { { .name = "axis", .kind = 'i', .i = axis }, { .name = "reduction", .kind = 's', .s = fn }, { 0 } };
-    return op(o, "ScatterElements", 3, (const char *const[]){ x, index, upd }, at);
+    return onnx_op(o, "ScatterElements", 3, (const char *const[]){ x, index, upd }, at);
 }
 
 static const char *scatter_op(Out *o, const Node *n, const char *const *in) {
@@ -124,8 +124,8 @@ static const char *scatter_op(Out *o, const Node *n, const char *const *in) {
         error("--emit-onnx: no operator scatters the bits of %s", dt_name(dt));
         *o->failed = true;
     }
-    const char *index = cast_to(o, in[1], n->in[1]->dt, I64);
-    return cast_to(o, scatter(o, cast_to(o, in[0], dt, w), index, cast_to(o, in[2], dt, w), n->axis, fn[n->fn]), w, dt);
+    const char *index = onnx_cast(o, in[1], n->in[1]->dt, I64);
+    return onnx_cast(o, scatter(o, onnx_cast(o, in[0], dt, w), index, onnx_cast(o, in[2], dt, w), n->axis, fn[n->fn]), w, dt);
 }
 
 // Prefixes by reducing, for each place, what a triangle leaves of all places.
@@ -140,36 +140,36 @@ static const char *scan_by_triangle(Out *o, const Node *n, const char *x, DType 
     Scalar none = { .f = n->fn == RED_MAX ? -1.0 / 0.0 : 1.0 / 0.0 };
     if (n->fn == RED_MUL) none.f = 1;
     if (!dt_is_float(dt)) none.i = n->fn == RED_MUL ? 1 : n->fn == RED_MAX ? (dt == I32 ? INT32_MIN : INT64_MIN) : dt == I32 ? INT32_MAX : INT64_MAX;
-    const char *to = OP2(o, "Reshape", range(o, len), ex_list(o, 2, (Ex[]){ e_int(-1), e_int(1) })), *from = range(o, len);
+    const char *to = OP2(o, "Reshape", range(o, len), onnx_list(o, 2, (Ex[]){ e_int(-1), e_int(1) })), *from = range(o, len);
     bool exclusive = n->flag & 1, reverse = n->flag & 2;
     const char *seen = OP2(o, exclusive ? "Less" : "LessOrEqual", reverse ? to : from, reverse ? from : to);
-    seen = OP2(o, "Reshape", seen, ex_list(o, v->rank + 1, mask));
-    const char *all = reshape_to(o, x, ex_list(o, v->rank + 1, shape));
+    seen = OP2(o, "Reshape", seen, onnx_list(o, v->rank + 1, mask));
+    const char *all = reshape_to(o, x, onnx_list(o, v->rank + 1, shape));
     Ex axis = e_int(n->axis + 1);
-    const char *in[2] = { OP3(o, "Where", seen, all, init_scalar(o, dt, none)), ex_list(o, 1, &axis) };
-    return op(o, type[n->fn], 2, in, (At[]){ { .name = "keepdims", .kind = 'i' }, { 0 } });
+    const char *in[2] = { OP3(o, "Where", seen, all, onnx_number(o, dt, none)), onnx_list(o, 1, &axis) };
+    return onnx_op(o, type[n->fn], 2, in, (At[]){ { .name = "keepdims", .kind = 'i' }, { 0 } });
 }
 
 static const char *scan_op(Out *o, const Node *n, const char *x) {
     DType dt = n->in[0]->dt, w = wide(dt);
-    x = cast_to(o, x, dt, w);
+    x = onnx_cast(o, x, dt, w);
     if (n->fn > RED_MIN) {
         error("--emit-onnx: no operator for a scan by %s", red_name[n->fn]);
         *o->failed = true;
         return x;
     }
-    if (n->fn != RED_ADD) return cast_to(o, scan_by_triangle(o, n, x, w), w, dt);
+    if (n->fn != RED_ADD) return onnx_cast(o, scan_by_triangle(o, n, x, w), w, dt);
     At at[] = { { .name = "exclusive", .kind = 'i', .i = n->flag & 1 }, { .name = "reverse", .kind = 'i', .i = (n->flag >> 1) & 1 }, { 0 } };
-    return cast_to(o, op(o, "CumSum", 2, (const char *const[]){ x, ex_scalar(o, e_int(n->axis)) }, at), w, dt);
+    return onnx_cast(o, onnx_op(o, "CumSum", 2, (const char *const[]){ x, onnx_scalar(o, e_int(n->axis)) }, at), w, dt);
 }
 
 static void sort_op(Out *o, const Node *n, const char *x, const char **out) {
     DType dt = n->in[0]->dt, w = wide(dt);
     Ex len = n->in[0]->shape[n->axis];
     At at[] = { { .name = "axis", .kind = 'i', .i = n->axis }, { .name = "largest", .kind = 'i', .i = n->flag & 1 }, { 0 } };
-    out[0] = fresh(o), out[1] = fresh(o);
-    put_op(o, "TopK", 2, (const char *const[]){ cast_to(o, x, dt, w), ex_list(o, 1, &len) }, 2, out, at);
-    out[0] = cast_to(o, out[0], w, dt);
+    out[0] = onnx_fresh(o), out[1] = onnx_fresh(o);
+    onnx_put(o, "TopK", 2, (const char *const[]){ onnx_cast(o, x, dt, w), onnx_list(o, 1, &len) }, 2, out, at);
+    out[0] = onnx_cast(o, out[0], w, dt);
 }
 
 // ---- regions ------------------------------------------------------------------------------------------
@@ -182,22 +182,22 @@ static Onnx__GraphProto *body(Out *up, const Graph *g, int nparam, int ncap, con
     Out o = { .g = g, .up = up, .name = NEWN(const char *, g->nval + 1), .count = up->count, .failed = up->failed };
     Onnx__GraphProto *p = NEW(Onnx__GraphProto);
     onnx__graph_proto__init(p);
-    p->name = (char *)(intptr_t)fresh(up);
+    p->name = (char *)(intptr_t)onnx_fresh(up);
     p->input = NEWN(Onnx__ValueInfoProto *, nparam + 1);
     p->n_input = (size_t)nparam;
     for (int i = 0; i < nparam; i++) {
-        const char *name = o.name[g->in[i]->id] = fresh(&o);
-        p->input[i] = value_info(g->in[i], name);
-        name_symbols(&o, g->in[i], name);
+        const char *name = o.name[g->in[i]->id] = onnx_fresh(&o);
+        p->input[i] = onnx_value_info(g->in[i], name);
+        onnx_symbols(&o, g->in[i], name);
     }
     for (int i = 0; i < ncap; i++) {
         o.name[g->in[nparam + i]->id] = cap[i];
-        name_symbols(&o, g->in[nparam + i], cap[i]);
+        onnx_symbols(&o, g->in[nparam + i], cap[i]);
     }
     write_nodes(&o);
     p->output = NEWN(Onnx__ValueInfoProto *, g->nout + 1);
     p->n_output = (size_t)g->nout;
-    for (int i = 0; i < g->nout; i++) p->output[i] = value_info(g->out[i], OP1(&o, "Identity", o.name[g->out[i]->id]));
+    for (int i = 0; i < g->nout; i++) p->output[i] = onnx_value_info(g->out[i], OP1(&o, "Identity", o.name[g->out[i]->id]));
     p->node = o.node;
     p->n_node = (size_t)o.nnode;
     p->initializer = o.init;
@@ -206,17 +206,17 @@ static Onnx__GraphProto *body(Out *up, const Graph *g, int nparam, int ncap, con
 }
 
 static void if_op(Out *o, const Node *n, const char *const *in, const char **out) {
-    for (int i = 0; i < n->nout; i++) out[i] = fresh(o);
+    for (int i = 0; i < n->nout; i++) out[i] = onnx_fresh(o);
     At at[] = { { .name = "then_branch", .kind = 'g', .g = body(o, n->region[0].g, 0, n->nin - 1, in + 1) },
                 { .name = "else_branch", .kind = 'g', .g = body(o, n->region[1].g, 0, n->nin - 1, in + 1) }, { 0 } };
-    put_op(o, "If", 1, in, n->nout, out, at);
+    onnx_put(o, "If", 1, in, n->nout, out, at);
 }
 
 static void loop_op(Out *o, const Node *n, const char *const *in, const char **out) {
     int first = 2 + n->axis;
-    for (int i = 0; i < n->nout; i++) out[i] = fresh(o);
+    for (int i = 0; i < n->nout; i++) out[i] = onnx_fresh(o);
     At at[] = { { .name = "body", .kind = 'g', .g = body(o, n->region->g, first, n->nin - first, in + first) }, { 0 } };
-    put_op(o, "Loop", first, in, n->nout, out, at);
+    onnx_put(o, "Loop", first, in, n->nout, out, at);
 }
 
 // ---- nodes --------------------------------------------------------------------------------------------
@@ -225,20 +225,20 @@ static const char *one_result(Out *o, const Node *n, const char *const *in) {
     const Val *v = &n->out[0];
     switch (n->op) {
     case P_const: return const_op(o, n);
-    case P_dims: return cast_to(o, reshape_to(o, ex_list(o, n->nex, n->ex), ex_list(o, v->rank, v->shape)), I64, v->dt);
-    case P_iota: return cast_to(o, range(o, v->shape[0]), I64, v->dt);
+    case P_dims: return onnx_cast(o, reshape_to(o, onnx_list(o, n->nex, n->ex), onnx_list(o, v->rank, v->shape)), I64, v->dt);
+    case P_iota: return onnx_cast(o, range(o, v->shape[0]), I64, v->dt);
     case P_random: return random_op(o, n);
-    case P_map: return map_op(o, n, in);
+    case P_map: return onnx_map(o, n, in);
     case P_reduce: return reduce_op(o, n, in[0]);
-    case P_reshape: return reshape_to(o, in[0], ex_list(o, v->rank, v->shape));
+    case P_reshape: return reshape_to(o, in[0], onnx_list(o, v->rank, v->shape));
     case P_permute: return permute_op(o, n, in[0]);
-    case P_expand: return OP2(o, "Expand", in[0], ex_list(o, v->rank, v->shape));
+    case P_expand: return OP2(o, "Expand", in[0], onnx_list(o, v->rank, v->shape));
     case P_slice: return slice_op(o, n, in[0]);
     case P_pad: return pad_op(o, n, in[0], in[1]);
-    case P_concat: return op(o, "Concat", n->nin, in, AXIS(n->axis));
+    case P_concat: return onnx_op(o, "Concat", n->nin, in, AXIS(n->axis));
     case P_window: return window_op(o, n, in[0]);
     case P_unwindow: return unwindow_op(o, n, in[0]);
-    case P_gather: return op(o, "GatherElements", 2, (const char *const[]){ in[0], cast_to(o, in[1], n->in[1]->dt, I64) }, AXIS(n->axis));
+    case P_gather: return onnx_op(o, "GatherElements", 2, (const char *const[]){ in[0], onnx_cast(o, in[1], n->in[1]->dt, I64) }, AXIS(n->axis));
     case P_scatter: return scatter_op(o, n, in);
     case P_scan: return scan_op(o, n, in[0]);
     case P_copy: return OP1(o, "Identity", in[0]);
@@ -246,7 +246,7 @@ static const char *one_result(Out *o, const Node *n, const char *const *in) {
     }
     error("--emit-onnx: %s has no operator", n->op == P_call ? n->call->name : prim_name[n->op]);
     *o->failed = true;
-    return fresh(o);
+    return onnx_fresh(o);
 }
 
 static void write_nodes(Out *o) {
@@ -262,7 +262,7 @@ static void write_nodes(Out *o) {
         else out[0] = one_result(o, n, in);
         for (int k = 0; k < n->nout; k++) {
             o->name[n->out[k].id] = out[k];
-            if (n->op == P_if || n->op == P_loop) name_symbols(o, &n->out[k], out[k]);
+            if (n->op == P_if || n->op == P_loop) onnx_symbols(o, &n->out[k], out[k]);
         }
     }
 }
@@ -275,16 +275,16 @@ static Onnx__GraphProto *main_graph(Out *o) {
     p->input = NEWN(Onnx__ValueInfoProto *, g->nin + 1);
     p->output = NEWN(Onnx__ValueInfoProto *, g->nout + 1);
     for (int i = 0; i < g->nin; i++) {
-        const char *name = g->in[i]->name ? g->in[i]->name : fresh(o);
+        const char *name = g->in[i]->name ? g->in[i]->name : onnx_fresh(o);
         o->name[g->in[i]->id] = name;
-        p->input[p->n_input++] = value_info(g->in[i], name);
-        name_symbols(o, g->in[i], name);
+        p->input[p->n_input++] = onnx_value_info(g->in[i], name);
+        onnx_symbols(o, g->in[i], name);
     }
     write_nodes(o);
     for (int i = 0; i < g->nout && !*o->failed; i++) {
-        const char *name = g->out_name[i] ? g->out_name[i] : fresh(o);
-        put_op(o, "Identity", 1, &o->name[g->out[i]->id], 1, &name, NULL);
-        p->output[p->n_output++] = value_info(g->out[i], name);
+        const char *name = g->out_name[i] ? g->out_name[i] : onnx_fresh(o);
+        onnx_put(o, "Identity", 1, &o->name[g->out[i]->id], 1, &name, NULL);
+        p->output[p->n_output++] = onnx_value_info(g->out[i], name);
     }
     p->node = o->node;
     p->n_node = (size_t)o->nnode;

@@ -15,61 +15,61 @@ static const char *remember(Out *o, Ex e, const char *name) {
     return name;
 }
 
-void name_symbols(Out *o, const Val *v, const char *name) {
+void onnx_symbols(Out *o, const Val *v, const char *name) {
     const char *shape = NULL;
     for (int i = 0; i < v->rank; i++) {
         Ex d = v->shape[i];
         if (d->kind != X_VAR || known(o, d)) continue;
         if (!shape) shape = OP1(o, "Shape", name);
         int64_t at = i;
-        remember(o, d, OP2(o, "Gather", shape, init_ints(o, 0, 1, &at)));
+        remember(o, d, OP2(o, "Gather", shape, onnx_ints(o, 0, 1, &at)));
     }
 }
 
 static const char *sum(Out *o, Ex e) {
     const char *r = NULL;
     for (int i = 0; i < e->n; i++) {
-        const char *t = ex_scalar(o, e->t[i].m);
-        if (e->t[i].k != 1) t = OP2(o, "Mul", t, init_ints(o, 0, 1, &e->t[i].k));
+        const char *t = onnx_scalar(o, e->t[i].m);
+        if (e->t[i].k != 1) t = OP2(o, "Mul", t, onnx_ints(o, 0, 1, &e->t[i].k));
         r = r ? OP2(o, "Add", r, t) : t;
     }
-    return e->c ? OP2(o, "Add", r, init_ints(o, 0, 1, &e->c)) : r;
+    return e->c ? OP2(o, "Add", r, onnx_ints(o, 0, 1, &e->c)) : r;
 }
 
 // A number or a tensor of rank 0 with the value of e.
-const char *ex_scalar(Out *o, Ex e) {
+const char *onnx_scalar(Out *o, Ex e) {
     int64_t c;
     const char *r = known(o, e);
     if (r) return r;
-    if (e_is_const(e, &c)) return remember(o, e, init_ints(o, 0, 1, &c));
+    if (e_is_const(e, &c)) return remember(o, e, onnx_ints(o, 0, 1, &c));
     switch (e->kind) {
     case X_SUM: return remember(o, e, sum(o, e));
     case X_MUL:
-        r = ex_scalar(o, e->a[0]);
-        for (int i = 1; i < e->n; i++) r = OP2(o, "Mul", r, ex_scalar(o, e->a[i]));
+        r = onnx_scalar(o, e->a[0]);
+        for (int i = 1; i < e->n; i++) r = OP2(o, "Mul", r, onnx_scalar(o, e->a[i]));
         return remember(o, e, r);
     case X_DIV: { // Div truncates: floor(a/b) = (a - a mod b) / b
-        const char *a = ex_scalar(o, e->a[0]), *b = ex_scalar(o, e->a[1]);
+        const char *a = onnx_scalar(o, e->a[0]), *b = onnx_scalar(o, e->a[1]);
         return remember(o, e, OP2(o, "Div", OP2(o, "Sub", a, OP2(o, "Mod", a, b)), b));
     }
-    case X_MOD: return remember(o, e, OP2(o, "Mod", ex_scalar(o, e->a[0]), ex_scalar(o, e->a[1])));
-    case X_MIN: return remember(o, e, OP2(o, "Min", ex_scalar(o, e->a[0]), ex_scalar(o, e->a[1])));
-    case X_MAX: return remember(o, e, OP2(o, "Max", ex_scalar(o, e->a[0]), ex_scalar(o, e->a[1])));
+    case X_MOD: return remember(o, e, OP2(o, "Mod", onnx_scalar(o, e->a[0]), onnx_scalar(o, e->a[1])));
+    case X_MIN: return remember(o, e, OP2(o, "Min", onnx_scalar(o, e->a[0]), onnx_scalar(o, e->a[1])));
+    case X_MAX: return remember(o, e, OP2(o, "Max", onnx_scalar(o, e->a[0]), onnx_scalar(o, e->a[1])));
     case X_VAR: case X_LOAD: break;
     }
     error("--emit-onnx: the extent %s has no value before it is used", e_str(e));
     *o->failed = true;
-    return fresh(o);
+    return onnx_fresh(o);
 }
 
-const char *ex_list(Out *o, int n, const Ex *e) {
+const char *onnx_list(Out *o, int n, const Ex *e) {
     int64_t *c = NEWN(int64_t, n + 1);
     bool fixed = true;
     for (int i = 0; i < n; i++) fixed = fixed && e_is_const(e[i], &c[i]);
-    if (fixed) return init_ints(o, 1, n, c);
+    if (fixed) return onnx_ints(o, 1, n, c);
     const char **part = NEWN(const char *, n);
     int64_t one = 1;
-    const char *line = init_ints(o, 1, 1, &one);
-    for (int i = 0; i < n; i++) part[i] = OP2(o, "Reshape", ex_scalar(o, e[i]), line);
-    return op(o, "Concat", n, part, (At[]){ { .name = "axis", .kind = 'i' }, { 0 } });
+    const char *line = onnx_ints(o, 1, 1, &one);
+    for (int i = 0; i < n; i++) part[i] = OP2(o, "Reshape", onnx_scalar(o, e[i]), line);
+    return onnx_op(o, "Concat", n, part, (At[]){ { .name = "axis", .kind = 'i' }, { 0 } });
 }

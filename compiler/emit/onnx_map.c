@@ -49,7 +49,7 @@ static const char *operator_of(Fn fn) {
 }
 
 static const char *number(Out *o, DType dt, double v) {
-    return init_scalar(o, dt, dt_is_float(dt) ? (Scalar){ .f = v } : (Scalar){ .i = (int64_t)v });
+    return onnx_number(o, dt, dt_is_float(dt) ? (Scalar){ .f = v } : (Scalar){ .i = (int64_t)v });
 }
 
 // atan2(y, x) from atan(y/x): the quadrant by the signs; zeros and infinities of both as y/x gives them.
@@ -63,7 +63,7 @@ static const char *atan2_of(Out *o, DType dt, const char *y, const char *x) {
 
 static const char *mod_of(Out *o, Fn fn, DType dt, const char *a, const char *b) {
     if (fn == FN_mod && !dt_is_float(dt)) return OP2(o, "Mod", a, b);
-    const char *m = op(o, "Mod", 2, (const char *const[]){ a, b }, (At[]){ { .name = "fmod", .kind = 'i', .i = 1 }, { 0 } });
+    const char *m = onnx_op(o, "Mod", 2, (const char *const[]){ a, b }, (At[]){ { .name = "fmod", .kind = 'i', .i = 1 }, { 0 } });
     if (fn == FN_fmod) return m;
     const char *zero = number(o, dt, 0), *other = OP2(o, "Less", OP2(o, "Mul", m, b), zero); // the signs differ
     return OP3(o, "Where", other, OP2(o, "Add", m, b), m);
@@ -82,7 +82,7 @@ static const char *composed(Out *o, Fn fn, DType dt, const char *const *x) {
     }
     error("--emit-onnx: no operator for the scalar function %s of %s", fn_info[fn].name, dt_name(dt));
     *o->failed = true;
-    return fresh(o);
+    return onnx_fresh(o);
 }
 
 static const char *logic(Out *o, Fn fn, DType dt, const char *const *x) {
@@ -92,12 +92,14 @@ static const char *logic(Out *o, Fn fn, DType dt, const char *const *x) {
     return OP2(o, type, x[0], x[1]);
 }
 
-// The dialect of BitShift: unsigned 64 bits; ONNX leaves shifts by the width and more open.
+// By powers of two: BitShift takes unsigned types only, and leaves shifts by the width and more open.
 static const char *shift(Out *o, Fn fn, DType dt, const char *const *x) {
-    const char *a = cast_to(o, x[0], dt, U64), *n = cast_to(o, x[1], dt, U64), *power = OP2(o, "Pow", number(o, F64, 2), cast_to(o, n, U64, F64));
-    const char *p = cast_to(o, power, F64, I64), *v = cast_to(o, a, U64, I64);
-    const char *r = OP2(o, fn == FN_shl ? "Mul" : "Div", v, p), *width = number(o, I64, dt_bits(dt));
-    return cast_to(o, OP3(o, "Where", OP2(o, "Less", cast_to(o, n, U64, I64), width), r, number(o, I64, 0)), I64, dt);
+    const char *v = onnx_cast(o, x[0], dt, I64), *n = onnx_cast(o, x[1], dt, I64);
+    const char *p = onnx_cast(o, OP2(o, "Pow", number(o, F64, 2), onnx_cast(o, n, I64, F64)), F64, I64);
+    if (fn == FN_shr) v = OP2(o, "Sub", v, OP2(o, "Mod", v, p)); // Div truncates
+    const char *r = OP2(o, fn == FN_shl ? "Mul" : "Div", v, p), *zero = number(o, I64, 0);
+    const char *fits = OP2(o, "And", OP2(o, "Less", n, number(o, I64, dt_bits(dt))), OP2(o, "LessOrEqual", zero, n));
+    return onnx_cast(o, OP3(o, "Where", fits, r, zero), I64, dt);
 }
 
 static const char *cast(Out *o, const Node *n, const char *x) {
@@ -108,11 +110,11 @@ static const char *cast(Out *o, const Node *n, const char *x) {
     }
     if (dt_is_float(from) && dt_is_int(to) && dt_bits(to) < 32) { // runtimes differ beyond the range: saturate
         double hi = ldexp(1, dt_bits(to) - dt_is_signed(to)) - 1, lo = dt_is_signed(to) ? -hi - 1 : 0;
-        x = OP3(o, "Clip", cast_to(o, x, from, F32), number(o, F32, lo), number(o, F32, hi));
+        x = OP3(o, "Clip", onnx_cast(o, x, from, F32), number(o, F32, lo), number(o, F32, hi));
         from = F32;
     }
     bool sat = n->fn == FN_castsat && dt_bits(to) == 8 && dt_is_float(to);
-    return op(o, "Cast", 1, &x, (At[]){ { .name = "to", .kind = 'i', .i = to }, { .name = sat ? "saturate" : NULL, .kind = 'i' }, { 0 } });
+    return onnx_op(o, "Cast", 1, &x, (At[]){ { .name = "to", .kind = 'i', .i = to }, { .name = sat ? "saturate" : NULL, .kind = 'i' }, { 0 } });
 }
 
 // The type that a function of dt is computed in.
@@ -122,14 +124,14 @@ static DType compute_type(Fn fn, DType dt) {
     return dt_is_float(dt) ? F32 : I64;
 }
 
-const char *map_op(Out *o, const Node *n, const char *const *in) {
+const char *onnx_map(Out *o, const Node *n, const char *const *in) {
     Fn fn = (Fn)n->fn;
     DType dt = n->in[n->nin - 1]->dt, to = n->out[0].dt, wide = compute_type(fn, dt);
     if (fn_info[fn].result == R_CAST) return cast(o, n, in[0]);
     if (fn == FN_and || fn == FN_or || fn == FN_xor || fn == FN_not) return logic(o, fn, dt, in);
     if (fn == FN_shl || fn == FN_shr) return shift(o, fn, dt, in);
     const char *x[3], *type = operator_of(fn);
-    for (int i = 0; i < n->nin; i++) x[i] = fn == FN_select && i == 0 ? in[0] : cast_to(o, in[i], dt, wide);
-    const char *r = type ? op(o, type, n->nin, x, NULL) : composed(o, fn, wide, x);
-    return fn_info[fn].result == R_BOOL ? r : cast_to(o, r, wide, to);
+    for (int i = 0; i < n->nin; i++) x[i] = fn == FN_select && i == 0 ? in[0] : onnx_cast(o, in[i], dt, wide);
+    const char *r = type ? onnx_op(o, type, n->nin, x, NULL) : composed(o, fn, wide, x);
+    return fn_info[fn].result == R_BOOL ? r : onnx_cast(o, r, wide, to);
 }

@@ -6,7 +6,7 @@
 static char *text(const char *s) { return (char *)(intptr_t)s; }
 
 // A name that no other value has.
-const char *fresh(Out *o) { return arena_printf("%%%d", ++*o->count); }
+const char *onnx_fresh(Out *o) { return arena_printf("%%%d", ++*o->count); }
 
 static Onnx__AttributeProto *attribute(const At *a) {
     Onnx__AttributeProto *p = NEW(Onnx__AttributeProto);
@@ -39,7 +39,7 @@ static char **names(int n, const char *const *s) {
     return r;
 }
 
-void put_op(Out *o, const char *type, int nin, const char *const *in, int nout, const char *const *out, const At *at) {
+void onnx_put(Out *o, const char *type, int nin, const char *const *in, int nout, const char *const *out, const At *at) {
     Onnx__NodeProto *p = NEW(Onnx__NodeProto);
     onnx__node_proto__init(p);
     p->op_type = text(type);
@@ -53,9 +53,9 @@ void put_op(Out *o, const char *type, int nin, const char *const *in, int nout, 
     PUSH(o->node, o->nnode, o->cap_node, p);
 }
 
-const char *op(Out *o, const char *type, int nin, const char *const *in, const At *at) {
-    const char *out = fresh(o);
-    put_op(o, type, nin, in, 1, &out, at);
+const char *onnx_op(Out *o, const char *type, int nin, const char *const *in, const At *at) {
+    const char *out = onnx_fresh(o);
+    onnx_put(o, type, nin, in, 1, &out, at);
     return out;
 }
 
@@ -73,7 +73,7 @@ static ProtobufCBinaryData raw(const Data *d) {
     return (ProtobufCBinaryData){ n, p };
 }
 
-Onnx__TensorProto *tensor_of(DType dt, int rank, const int64_t *dims, const Data *d, const char *name) {
+Onnx__TensorProto *onnx_tensor(DType dt, int rank, const int64_t *dims, const Data *d, const char *name) {
     Onnx__TensorProto *t = NEW(Onnx__TensorProto);
     onnx__tensor_proto__init(t);
     t->name = text(name);
@@ -96,28 +96,28 @@ Onnx__TensorProto *tensor_of(DType dt, int rank, const int64_t *dims, const Data
     return t;
 }
 
-const char *init_data(Out *o, DType dt, int rank, const int64_t *dims, const Data *d) {
-    const char *name = fresh(o);
-    PUSH(o->init, o->ninit, o->cap_init, tensor_of(dt, rank, dims, d, name));
+const char *onnx_data(Out *o, DType dt, int rank, const int64_t *dims, const Data *d) {
+    const char *name = onnx_fresh(o);
+    PUSH(o->init, o->ninit, o->cap_init, onnx_tensor(dt, rank, dims, d, name));
     return name;
 }
 
-const char *init_scalar(Out *o, DType dt, Scalar v) {
+const char *onnx_number(Out *o, DType dt, Scalar v) {
     Data *d = data_new(dt, 1);
     data_set(d, 0, v);
-    return init_data(o, dt, 0, NULL, d);
+    return onnx_data(o, dt, 0, NULL, d);
 }
 
-const char *init_ints(Out *o, int rank, int n, const int64_t *v) {
+const char *onnx_ints(Out *o, int rank, int n, const int64_t *v) {
     Data *d = data_new(I64, (size_t)n);
     for (int i = 0; i < n; i++) data_set(d, (size_t)i, (Scalar){ .i = v[i] });
     int64_t dim = n;
-    return init_data(o, I64, rank, &dim, d);
+    return onnx_data(o, I64, rank, &dim, d);
 }
 
-const char *cast_to(Out *o, const char *x, DType from, DType to) {
+const char *onnx_cast(Out *o, const char *x, DType from, DType to) {
     if (from == to) return x;
-    return op(o, "Cast", 1, &x, (At[]){ { .name = "to", .kind = 'i', .i = to }, { 0 } });
+    return onnx_op(o, "Cast", 1, &x, (At[]){ { .name = "to", .kind = 'i', .i = to }, { 0 } });
 }
 
 static Onnx__TensorShapeProto *shape_of(const Val *v) {
@@ -140,7 +140,7 @@ static Onnx__TensorShapeProto *shape_of(const Val *v) {
     return s;
 }
 
-Onnx__ValueInfoProto *value_info(const Val *v, const char *name) {
+Onnx__ValueInfoProto *onnx_value_info(const Val *v, const char *name) {
     Onnx__ValueInfoProto *p = NEW(Onnx__ValueInfoProto);
     Onnx__TypeProto *t = NEW(Onnx__TypeProto);
     Onnx__TypeProto__Tensor *tensor = NEW(Onnx__TypeProto__Tensor);

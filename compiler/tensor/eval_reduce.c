@@ -179,7 +179,7 @@ static bool splat_row(Acc *a, Scalar x, int64_t count) {
         else a->acc.i = (int64_t)((uint64_t)x.i * (uint64_t)count);
         return true;
     case RED_MAX: case RED_MIN: case RED_AND: case RED_OR: a->acc = x; return true;
-    case RED_ARGMAX: case RED_ARGMIN: a->best = a->last ? count - 1 : 0; return true;
+    case RED_ARGMAX: case RED_ARGMIN: a->best = a->last && !(f && isnan(x.f)) ? count - 1 : 0; return true;
     default: return false;
     }
 }
@@ -252,7 +252,17 @@ View *eval_scan(Eval *e, const Node *n, View *x) {
     return r;
 }
 
-// out[e] = sum of x[o,j] over o*stride + j*dil = e, in double.
+// Whether some x[o,j] goes to place i.
+static bool covered(int64_t i, int64_t o, int64_t k, int64_t step, int64_t dil) {
+    for (int64_t j = 0; o && j < k; j++) {
+        int64_t d = i - j * dil;
+        if (d == 0 || (d > 0 && step && d % step == 0 && d / step < o)) return true;
+    }
+    return false;
+}
+
+// out[e] = sum of x[o,j] over o*stride + j*dil = e, in double; of floats from -0 on, so that a sum of one
+// is that one.
 View *eval_unwindow(Eval *e, const Node *n, View *x, const int64_t *shape) {
     int64_t step, dil, o = x->shape[n->axis], k = x->shape[n->axis + 1], size = shape[n->axis];
     if (!eval_ex(e, n->ex[1], &step) || !eval_ex(e, n->ex[2], &dil)) return NULL;
@@ -266,6 +276,8 @@ View *eval_unwindow(Eval *e, const Node *n, View *x, const int64_t *shape) {
         view_drop(r);
         return NULL;
     }
+    double *from = f ? (double *)(void *)view_at(sum, 0) : NULL;
+    for (int64_t i = 0; f && i < view_numel(sum); i++) from[i] = -0.0;
     int64_t stride[MAX_RANK];
     for (int i = 0; i < x->rank; i++) stride[i] = sum->stride[i - (i > n->axis)];
     stride[n->axis + 1] = sum->stride[n->axis] * dil;
@@ -278,9 +290,13 @@ View *eval_unwindow(Eval *e, const Node *n, View *x, const int64_t *shape) {
             Scalar v = red_step(RED_ADD, x->dt, scalar_load(sum->dt, to), scalar_load(x->dt, view_at(x, w.at[1] + i * w.step[1])));
             scalar_store(sum->dt, to, v);
         }
-    int64_t total = view_numel(r), size1 = (int64_t)dt_size(x->dt);
-    for (int64_t i = 0; i < total; i++)
-        scalar_store(x->dt, view_at(r, 0) + i * size1, scalar_load(sum->dt, view_at(sum, 0) + i * 8));
+    int64_t total = view_numel(r), size1 = (int64_t)dt_size(x->dt), inner = 1;
+    for (int i = n->axis + 1; i < r->rank; i++) inner *= shape[i];
+    for (int64_t i = 0; i < total; i++) {
+        Scalar v = scalar_load(sum->dt, view_at(sum, 0) + i * 8);
+        if (f && v.f == 0 && !covered(i / inner % size, o, k, step, dil)) v.f = 0;
+        scalar_store(x->dt, view_at(r, 0) + i * size1, v);
+    }
     view_drop(sum);
     return r;
 }
