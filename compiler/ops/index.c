@@ -150,8 +150,7 @@ static void op_tensor_scatter(Op *o) {
     o->out[0] = scatter(o, RED_SET, x, index, upd, axis);
 }
 
-// An integer scalar of any type, known when compiling.
-static Ex known_number(Op *o, int input, const char *what) {
+Ex known_number(Op *o, int input, const char *what) {
     Val *v = o->in[input];
     Ex e[1];
     const Data *d = dt_is_float(v->dt) ? val_const(v) : NULL;

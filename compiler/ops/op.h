@@ -58,6 +58,7 @@ Ex numel(const Val *x);
 int64_t need_const(Op *o, Ex e, const char *what);   // op_fail when e is symbolic
 int known_ints(Val *x, Ex *v, int max);              // elements of an integer tensor (rank 0 or 1) as expressions: count, or -1 when unknown
 int need_ints(Op *o, int input, Ex *v, int max);     // the same of an input, op_fail when unknown
+Ex known_number(Op *o, int input, const char *what); // an input that is one whole number, of any type; op_fail when unknown: index.c
 int need_axes(Op *o, Val *x, int input, const char *attr, int *axes, int rank); // axes from an input or an attribute, normalized and sorted; -1 when neither is given
 
 // Leaves.

@@ -297,11 +297,9 @@ static void op_tile(Op *o) {
 
 // y = x repeated along one axis
 static void op_tile_axis(Op *o) {
-    Ex n[1], axis[1];
-    if (need_ints(o, 1, n, 1) != 1 || need_ints(o, 2, axis, 1) != 1)
-        op_fail(o, "tiles and axis must be single numbers");
     Val *x = o->in[0];
-    o->out[0] = repeat(o, x, axis_of(o, need_const(o, axis[0], "axis"), x->rank), n[0]);
+    Ex n = known_number(o, 1, "tiles"), axis = known_number(o, 2, "axis");
+    o->out[0] = repeat(o, x, axis_of(o, need_const(o, axis, "axis"), x->rank), n);
 }
 
 // The block size of DepthToSpace and SpaceToDepth, and whether the blocks are within the channels (CRD).
