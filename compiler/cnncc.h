@@ -222,6 +222,7 @@ Graph *graph_new(Graph *parent);
 Val *b_input(Graph *g, const char *name, DType dt, int rank, const Ex *shape);
 Val *b_param(Graph *g, Val *like); // a region's parameter of that type
 Val *b_const(Graph *g, Data *d, int rank, const Ex *shape);
+Val *b_initializer(Graph *g, const char *name, Data *d, int rank, const Ex *shape, int flag); // a const that is merged with no other; flag 1: may be trained, 2: statistics
 Val *b_dims(Graph *g, DType dt, int rank, const Ex *shape, const Ex *elems); // integer tensor of expressions
 Val *b_iota(Graph *g, DType dt, Ex n);                         // [n]: 0, 1, …
 Val *b_random(Graph *g, int rank, const Ex *shape, uint64_t seed, bool has_seed); // u32 bits, never merged
@@ -279,6 +280,8 @@ extern const char *model_domain_opset; // for the summary on top of model.c
 // ---- ops/: operators by composition; ops/op.h is the vocabulary of operator authors --------------------------
 
 // ---- opt/, train/, loop/: passes over the graph, driver.c's table ---------------------------------------------
+void pass_train(Graph *g, const Options *opt);    // train/train.c: --grad, --train: parameters become inputs, gradients and new values outputs
+Val **grad(Graph *g, Val *loss, int n, Val *const *wrt); // train/grad.c: d sum(loss)/d wrt, of wrt's types and shapes; NULL after diagnostics
 void pass_fold(Graph *g, const Options *opt);     // opt/fold.c: constant subgraphs become const within a byte budget
 void pass_simplify(Graph *g, const Options *opt); // opt/simplify.c
 Graph *graph_rebuild(Graph *g);                   // opt/rebuild.c: reachable nodes only, renumbered

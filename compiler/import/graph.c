@@ -11,7 +11,7 @@
 static Val *capture(Scope *s, Val *v) {
     Val *p = map_get(&s->param, v);
     if (p) return p;
-    if (v->kind == K_TENSOR && v->node->op == P_const) {
+    if (v->kind == K_TENSOR && v->node->op == P_const && !v->node->flag) {
         p = b_const(s->g, v->node->data, v->rank, v->shape);
     } else if (v->kind == K_TENSOR && v->elems) {
         p = b_dims(s->g, v->dt, v->rank, v->shape, v->elems);
@@ -92,14 +92,33 @@ void used_names(Importer *im) {
 
 // ---- graphs ------------------------------------------------------------------------------------------------
 
-static void define_constant(Importer *im, Scope *s, const char *name, Constant *c, const char *err) {
+// In a training build the floating point initializers of the main graph keep their identity: flag 1, or
+// 2 for running statistics of a BatchNormalization. 0: an ordinary constant.
+typedef struct { bool on; PtrMap statistics; } Parameters;
+
+static Parameters parameters_of(const Importer *im, const Scope *s) {
+    Parameters p = {.on = (im->opt->grad || im->opt->train) && !s->up};
+    for (size_t i = 0; p.on && i < s->nnode; i++) {
+        Onnx__NodeProto *n = s->node[i];
+        if (!n->op_type || strcmp(n->op_type, "BatchNormalization") != 0) continue;
+        for (size_t k = 3; k < n->n_input && k < 5; k++) map_put(&p.statistics, intern(n->input[k]), n);
+    }
+    return p;
+}
+
+static Val *constant_val(Scope *s, const Parameters *p, const char *name, const Constant *c) {
+    if (!p->on || !dt_is_float(c->data->dt)) return tensor_val(s->g, c);
+    return b_initializer(s->g, name, c->data, c->rank, c->shape, map_get(&p->statistics, name) ? 2 : 1);
+}
+
+static void define_constant(Importer *im, Scope *s, const Parameters *p, const char *name, Constant *c, const char *err) {
     Val *v = &poison;
     if (!name || !*name) {
         error("%san initializer has no name", s->where);
         return;
     }
     if (c) {
-        v = tensor_val(s->g, c);
+        v = constant_val(s, p, intern(name), c);
         if (!v->name) v->name = intern(name);
     } else {
         error("%sinitializer '%s': %s", s->where, name, err);
@@ -111,14 +130,15 @@ static void define_constant(Importer *im, Scope *s, const char *name, Constant *
 static void import_initializers(Importer *im, Scope *s, const Onnx__GraphProto *p) {
     Constant c;
     char err[300] = "";
+    Parameters train = parameters_of(im, s);
     for (size_t i = 0; i < p->n_initializer; i++) {
         bool ok = tensor_read(im, p->initializer[i], &c, err, sizeof err);
-        define_constant(im, s, p->initializer[i]->name, ok ? &c : NULL, err);
+        define_constant(im, s, &train, p->initializer[i]->name, ok ? &c : NULL, err);
     }
     for (size_t i = 0; i < p->n_sparse_initializer; i++) {
         const Onnx__SparseTensorProto *t = p->sparse_initializer[i];
         bool ok = sparse_read(im, t, &c, err, sizeof err);
-        define_constant(im, s, t->values ? t->values->name : NULL, ok ? &c : NULL, err);
+        define_constant(im, s, &train, t->values ? t->values->name : NULL, ok ? &c : NULL, err);
     }
 }
 

@@ -319,6 +319,12 @@ Val *b_const(Graph *g, Data *d, int rank, const Ex *shape) {
     return v;
 }
 
+Val *b_initializer(Graph *g, const char *name, Data *d, int rank, const Ex *shape, int flag) {
+    Val *v = add1(g, (Node){.op = P_const, .axis = g->nnode + 1, .flag = flag, .data = d}, d->dt, rank, shape);
+    v->name = name;
+    return v;
+}
+
 Val *b_iota(Graph *g, DType dt, Ex n) {
     int64_t c;
     if (can_know(dt) && e_is_const(n, &c) && c <= MAX_ELEMS) {

@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reverse mode on the tensor DAG: a rule for each primitive. What the forward pass computes is used
+// as it is, an explicit operand like any other; broadcasting is explicit (expand), and so its sums are.
+#include "train/train.h"
+
+#include <string.h>
+
+typedef struct {
+    Graph *g;
+    Val **adj;   // by value id; NULL: none so far
+    bool *needs; // by value id: depends on a value whose adjoint is wanted
+    int nval;    // values there were before
+    int errors;
+} Grad;
+
+// d is one more part of x's adjoint.
+static void contribute(Grad *s, Val *x, Val *d) {
+    if (!d || !s->needs[x->id]) return;
+    if (d->dt != x->dt) die("an adjoint of %s for %s", dt_name(d->dt), dt_name(x->dt));
+    if (!val_same_shape(x, d)) d = b_reshape(s->g, d, x->rank, x->shape); // equal by a guard
+    Val *sum = s->adj[x->id];
+    s->adj[x->id] = sum ? fn2(s->g, FN_add, sum, d) : d;
+}
+
+static void refuse(Grad *s, const Node *n, const char *what) {
+    error("%s: there is no gradient of %s", n->name ? n->name : prim_name[n->op], what);
+    s->errors++;
+}
+
+static Val *zeros(Grad *s, const Val *x) { return splat_like(s->g, x, 0); }
+
+// ---- pointwise ------------------------------------------------------------------------------------
+
+// y = softmax(x): y * (dy - sum(dy * y)); y = log_softmax(x): dy - exp(y) * sum(dy). The maximum that
+// both subtract cancels.
+static bool grad_softmax(Grad *s, Node *n, Val *dy) {
+    int axes[MAX_RANK], naxes;
+    Val *y = &n->out[0], *x;
+    Graph *g = s->g;
+    if (match_softmax(y, &x, &naxes, axes)) {
+        Val *sum = reduced(g, RED_ADD, fn2(g, FN_mul, dy, y), naxes, axes);
+        contribute(s, x, fn2(g, FN_mul, y, fn2(g, FN_sub, dy, sum)));
+        return true;
+    }
+    if (match_log_softmax(y, &x, &naxes, axes)) {
+        Val *sum = reduced(g, RED_ADD, dy, naxes, axes);
+        contribute(s, x, fn2(g, FN_sub, dy, fn2(g, FN_mul, fn1(g, FN_exp, y), sum)));
+        return true;
+    }
+    return false;
+}
+
+static void grad_map(Grad *s, Node *n, Val *dy) {
+    if (grad_softmax(s, n, dy)) return;
+    for (int k = 0; k < n->nin; k++)
+        if (s->needs[n->in[k]->id]) contribute(s, n->in[k], map_adjoint(s->g, n, k, dy));
+}
+
+// ---- reductions -----------------------------------------------------------------------------------
+
+// perm: the axes that stay, in order, then those in axes; inv: back.
+static void axes_last(int rank, int naxes, const int *axes, int *perm, int *inv) {
+    int n = 0;
+    bool gone[MAX_RANK] = {0};
+    for (int i = 0; i < naxes; i++) gone[axes[i]] = true;
+    for (int i = 0; i < rank; i++)
+        if (!gone[i]) perm[n++] = i;
+    for (int i = 0; i < naxes; i++) perm[n++] = axes[i];
+    for (int i = 0; i < rank; i++) inv[perm[i]] = i;
+}
+
+// x with its axes `axes` merged into one, the last.
+static Val *merge_last(Graph *g, Val *x, int naxes, const int *axes) {
+    int perm[MAX_RANK], inv[MAX_RANK], rank = x->rank - naxes;
+    Ex shape[MAX_RANK];
+    axes_last(x->rank, naxes, axes, perm, inv);
+    x = b_permute(g, x, perm);
+    for (int i = 0; i < rank; i++) shape[i] = x->shape[i];
+    shape[rank] = e_product(naxes, x->shape + rank);
+    return b_reshape(g, x, rank + 1, shape);
+}
+
+// The inverse of merge_last: of v to x's shape.
+static Val *unmerge_last(Graph *g, Val *v, const Val *x, int naxes, const int *axes) {
+    int perm[MAX_RANK], inv[MAX_RANK];
+    Ex shape[MAX_RANK];
+    axes_last(x->rank, naxes, axes, perm, inv);
+    for (int i = 0; i < x->rank; i++) shape[i] = x->shape[perm[i]];
+    return b_permute(g, b_reshape(g, v, x->rank, shape), inv);
+}
+
+// dx[i] = dy * product of the others, by products before and after i: exact where elements are zero
+static Val *grad_product(Grad *s, Node *n, Val *dy) {
+    int axes[MAX_RANK], naxes = node_axes(n, axes);
+    Val *x = n->in[0], *m = merge_last(s->g, x, naxes, axes);
+    int last = m->rank - 1;
+    Val *before = b_scan(s->g, RED_MUL, m, last, true, false), *after = b_scan(s->g, RED_MUL, m, last, true, true);
+    Val *others = fn2(s->g, FN_mul, before, after);
+    return unmerge_last(s->g, fn2(s->g, FN_mul, spread(s->g, dy, m, 1, &last), others), x, naxes, axes);
+}
+
+// dx = dy / number of maxima, at the maxima
+static Val *grad_extremum(Grad *s, Node *n, Val *dy) {
+    int axes[MAX_RANK], naxes = node_axes(n, axes);
+    Val *x = n->in[0], *y = spread(s->g, &n->out[0], x, naxes, axes);
+    Val *mask = fn2(s->g, FN_eq, x, y);
+    Val *count = b_reduce(s->g, RED_ADD, cast_to(s->g, mask, x->dt), naxes, axes, false);
+    Val *share = spread(s->g, fn2(s->g, FN_div, dy, count), x, naxes, axes);
+    return select_of(s->g, mask, share, zeros(s, x));
+}
+
+// Whether a reduction is one over windows: pooling.
+static bool over_windows(const Node *n) {
+    const Val *v = n->in[0];
+    while (v->node->op == P_permute || v->node->op == P_slice) v = v->node->in[0];
+    return v->node->op == P_window;
+}
+
+// dx = dy at the first maximum of each window
+static Val *grad_pool(Grad *s, Node *n, Val *dy) {
+    int axes[MAX_RANK], naxes = node_axes(n, axes);
+    Val *x = n->in[0], *m = merge_last(s->g, x, naxes, axes);
+    int last = m->rank - 1;
+    Val *first = b_reduce(s->g, n->fn == RED_MAX ? RED_ARGMAX : RED_ARGMIN, m, 1, &last, false);
+    Ex one[MAX_RANK];
+    for (int i = 0; i < m->rank; i++) one[i] = i == last ? m->shape[i] : e_int(1);
+    Val *tap = b_expand(s->g, b_reshape(s->g, b_iota(s->g, I64, m->shape[last]), m->rank, one), m->shape);
+    Val *mask = fn2(s->g, FN_eq, tap, spread(s->g, first, m, 1, &last));
+    Val *d = select_of(s->g, mask, spread(s->g, dy, m, 1, &last), zeros(s, m));
+    return unmerge_last(s->g, d, x, naxes, axes);
+}
+
+static void grad_reduce(Grad *s, Node *n, Val *dy) {
+    int axes[MAX_RANK], naxes = node_axes(n, axes);
+    Val *d = NULL;
+    switch ((Red)n->fn) {
+    case RED_ADD: d = spread(s->g, dy, n->in[0], naxes, axes); break;
+    case RED_MUL: d = grad_product(s, n, dy); break;
+    case RED_MAX: case RED_MIN: d = over_windows(n) ? grad_pool(s, n, dy) : grad_extremum(s, n, dy); break;
+    case RED_AND: case RED_OR: case RED_ARGMAX: case RED_ARGMIN: case RED_SET: break;
+    }
+    contribute(s, n->in[0], d);
+}
+
+// ---- views ----------------------------------------------------------------------------------------
+
+static Val *inverse_permute(Graph *g, const Node *n, Val *dy) {
+    int perm[MAX_RANK], inv[MAX_RANK];
+    node_axes(n, perm);
+    for (int i = 0; i < n->nex; i++) inv[perm[i]] = i;
+    return b_permute(g, dy, inv);
+}
+
+// The sum over the axes that were repeated. An extent that may or may not be 1 is refused.
+static void grad_expand(Grad *s, Node *n, Val *dy) {
+    const Val *x = n->in[0];
+    int axes[MAX_RANK], naxes = 0;
+    for (int i = 0; i < x->rank; i++) {
+        if (x->shape[i] == dy->shape[i]) continue;
+        if (!e_is(x->shape[i], 1)) {
+            refuse(s, n, arena_printf("a broadcast from an unknown extent %s (--dim fixes a dimension)", e_str(x->shape[i])));
+            return;
+        }
+        axes[naxes++] = i;
+    }
+    contribute(s, n->in[0], b_reshape(s->g, b_reduce(s->g, RED_ADD, dy, naxes, axes, false), x->rank, x->shape));
+}
+
+static Val *zero_of(Graph *g, DType dt) { return splat(g, dt, 0, 0, NULL); }
+
+// dy's elements along axis k apart, from `start` on in an axis of n: out[start + i*k] = dy[i]
+static Val *place(Graph *g, Val *dy, int axis, Ex start, Ex step, Ex n) {
+    Ex size = dy->shape[axis], shape[MAX_RANK + 1], span;
+    if (e_lt(step, e_int(0))) { // backwards
+        Ex last = e_sub(size, e_int(1));
+        dy = b_slice(g, dy, axis, last, size, e_int(-1));
+        start = e_add(start, e_mul(last, step));
+        step = e_sub(e_int(0), step);
+    }
+    span = size;
+    if (!e_is(step, 1)) {
+        for (int i = 0; i <= dy->rank; i++) shape[i] = i <= axis ? dy->shape[i] : i == axis + 1 ? e_int(1) : dy->shape[i - 1];
+        span = e_add(e_mul(e_sub(size, e_int(1)), step), e_int(1));
+        dy = b_unwindow(g, b_reshape(g, dy, dy->rank + 1, shape), axis, span, step, e_int(1));
+    }
+    return b_pad(g, dy, axis, start, e_sub(n, e_add(start, span)), zero_of(g, dy->dt));
+}
+
+static void grad_slice(Grad *s, Node *n, Val *dy) {
+    Val *x = n->in[0];
+    int64_t step;
+    if (e_is(dy->shape[n->axis], 0)) return;
+    if (!e_is_const(n->ex[1], &step) || step == 0) {
+        refuse(s, n, "a slice whose step is not known");
+        return;
+    }
+    contribute(s, x, place(s->g, dy, n->axis, n->ex[0], n->ex[1], x->shape[n->axis]));
+}
+
+static void grad_pad(Grad *s, Node *n, Val *dy) {
+    Val *x = n->in[0], *d = b_slice(s->g, dy, n->axis, n->ex[0], x->shape[n->axis], e_int(1));
+    contribute(s, x, d);
+    if (s->needs[n->in[1]->id]) contribute(s, n->in[1], fn2(s->g, FN_sub, total(s->g, dy), total(s->g, d)));
+}
+
+static void grad_concat(Grad *s, Node *n, Val *dy) {
+    Ex at = e_int(0);
+    for (int i = 0; i < n->nin; i++) {
+        Ex size = n->in[i]->shape[n->axis];
+        if (s->needs[n->in[i]->id]) contribute(s, n->in[i], b_slice(s->g, dy, n->axis, at, size, e_int(1)));
+        at = e_add(at, size);
+    }
+}
+
+// dx[o, j] = dy[o*stride + j*dil], 0 beyond dy's end
+static Val *grad_unwindow(Grad *s, Node *n, Val *dy) {
+    Val *x = n->in[0];
+    int a = n->axis;
+    Ex o = x->shape[a], k = x->shape[a + 1], size = dy->shape[a], one = e_int(1);
+    Ex need = e_add(e_add(e_mul(e_sub(o, one), n->ex[1]), e_mul(e_sub(k, one), n->ex[2])), one);
+    if (e_is(o, 0) || e_is(k, 0)) return NULL;
+    if (!e_le(need, size)) dy = b_pad(s->g, dy, a, e_int(0), e_le(size, need) ? e_sub(need, size) : e_max(e_sub(need, size), e_int(0)), zero_of(s->g, dy->dt));
+    if (dy->shape[a] != need) dy = b_slice(s->g, dy, a, e_int(0), need, one);
+    Val *w = b_window(s->g, dy, a, k, n->ex[1], n->ex[2]);
+    return w->shape[a] == o ? w : b_slice(s->g, w, a, e_int(0), o, one);
+}
+
+// ---- indexing and order -----------------------------------------------------------------------------
+
+static Val *scatter_add(Grad *s, const Val *x, Val *index, Val *d, int axis) {
+    return b_scatter(s->g, RED_ADD, zeros(s, x), index, d, axis);
+}
+
+// y = max of x and the updates that go there: each of those that are equal to it gets the same part of dy
+static void grad_scatter_extremum(Grad *s, Node *n, Val *dy) {
+    Graph *g = s->g;
+    Val *x = n->in[0], *index = n->in[1], *upd = n->in[2], *y = &n->out[0];
+    Val *own = fn2(g, FN_eq, x, y), *hit = fn2(g, FN_eq, upd, b_gather(g, y, index, n->axis));
+    Val *count = b_scatter(g, RED_ADD, cast_to(g, own, x->dt), index, cast_to(g, hit, x->dt), n->axis);
+    Val *share = fn2(g, FN_div, dy, count);
+    contribute(s, x, select_of(g, own, share, zeros(s, x)));
+    contribute(s, upd, select_of(g, hit, b_gather(g, share, index, n->axis), zeros(s, upd)));
+}
+
+static void grad_scatter(Grad *s, Node *n, Val *dy) {
+    Val *x = n->in[0], *index = n->in[1], *upd = n->in[2];
+    if (n->fn == RED_MAX || n->fn == RED_MIN) {
+        grad_scatter_extremum(s, n, dy);
+        return;
+    }
+    if (n->fn != RED_ADD && n->fn != RED_SET) {
+        refuse(s, n, arena_printf("scatter with reduction %s", red_name[n->fn]));
+        return;
+    }
+    bool set = n->fn == RED_SET;
+    if (s->needs[x->id]) contribute(s, x, set ? b_scatter(s->g, RED_SET, dy, index, zeros(s, upd), n->axis) : dy);
+    if (s->needs[upd->id]) contribute(s, upd, b_gather(s->g, dy, index, n->axis));
+}
+
+static Val *reversed(Graph *g, Val *x, int axis) {
+    return b_slice(g, x, axis, e_sub(x->shape[axis], e_int(1)), x->shape[axis], e_int(-1));
+}
+
+// x[.., n, ..] shifted by one toward the start, 0 at the end
+static Val *shifted(Graph *g, Val *x, int axis) {
+    Val *rest = b_slice(g, x, axis, e_int(1), e_sub(x->shape[axis], e_int(1)), e_int(1));
+    return b_pad(g, rest, axis, e_int(0), e_int(1), zero_of(g, x->dt));
+}
+
+// y[j] = x[0] .. x[j]: dx[i] = x[0] .. x[i-1] * sum over j >= i of dy[j] * x[i+1] .. x[j], which is exact where
+// elements are zero; the products are an n x n matrix.
+static Val *grad_scan_product(Grad *s, Node *n, Val *dy) {
+    Graph *g = s->g;
+    int a = n->axis, last;
+    bool back = n->flag & 2;
+    Val *x = back ? reversed(g, n->in[0], a) : n->in[0];
+    if (back) dy = reversed(g, dy, a);
+    if (n->flag & 1) dy = shifted(g, dy, a);
+    Ex size = x->shape[a], wide[MAX_RANK], row[MAX_RANK], one[MAX_RANK];
+    last = x->rank; // axes of x with i at a, and j last
+    for (int i = 0; i <= last; i++) {
+        wide[i] = i < last ? x->shape[i] : size;
+        row[i] = i == a ? e_int(1) : wide[i];
+        one[i] = e_int(1);
+    }
+    int perm[MAX_RANK];
+    for (int i = 0; i <= last; i++) perm[i] = i < a ? i : i == a ? last : i; // [.., 1 at a, .., j]
+    Ex tail[MAX_RANK];
+    for (int i = 0; i < last; i++) tail[i] = x->shape[i];
+    tail[last] = e_int(1);
+    perm[last] = a;
+    Val *xj = b_expand(g, b_permute(g, b_reshape(g, x, last + 1, tail), perm), wide);
+    Val *dj = b_expand(g, b_permute(g, b_reshape(g, dy, last + 1, tail), perm), wide);
+    Val *line = b_iota(g, I64, size);
+    one[a] = size;
+    Val *i = b_expand(g, b_reshape(g, line, last + 1, one), wide);
+    one[a] = e_int(1), one[last] = size;
+    Val *j = b_expand(g, b_reshape(g, line, last + 1, one), wide);
+    Val *factor = select_of(g, fn2(g, FN_lt, i, j), xj, splat_like(g, xj, 1));
+    Val *term = fn2(g, FN_mul, dj, b_scan(g, RED_MUL, factor, last, false, false));
+    term = select_of(g, fn2(g, FN_le, i, j), term, splat_like(g, term, 0));
+    Val *d = fn2(g, FN_mul, b_scan(g, RED_MUL, x, a, true, false), b_reduce(g, RED_ADD, term, 1, &last, false));
+    return back ? reversed(g, d, a) : d;
+}
+
+static void grad_scan(Grad *s, Node *n, Val *dy) {
+    if (n->fn == RED_ADD) contribute(s, n->in[0], b_scan(s->g, RED_ADD, dy, n->axis, n->flag & 1, !(n->flag & 2)));
+    else if (n->fn == RED_MUL) contribute(s, n->in[0], grad_scan_product(s, n, dy));
+    else refuse(s, n, arena_printf("a running %s", red_name[n->fn]));
+}
+
+// ---- all ------------------------------------------------------------------------------------------
+
+static void grad_node(Grad *s, Node *n) {
+    Val *dy = s->adj[n->out[0].id];
+    switch (n->op) {
+    case P_input: case P_const: case P_dims: case P_iota: case P_random: return;
+    case P_map: grad_map(s, n, dy); return;
+    case P_reduce: grad_reduce(s, n, dy); return;
+    case P_reshape: contribute(s, n->in[0], b_reshape(s->g, dy, n->in[0]->rank, n->in[0]->shape)); return;
+    case P_permute: contribute(s, n->in[0], inverse_permute(s->g, n, dy)); return;
+    case P_expand: grad_expand(s, n, dy); return;
+    case P_slice: grad_slice(s, n, dy); return;
+    case P_pad: grad_pad(s, n, dy); return;
+    case P_concat: grad_concat(s, n, dy); return;
+    case P_window: contribute(s, n->in[0], b_unwindow(s->g, dy, n->axis, n->in[0]->shape[n->axis], n->ex[1], n->ex[2])); return;
+    case P_unwindow: contribute(s, n->in[0], grad_unwindow(s, n, dy)); return;
+    case P_gather: contribute(s, n->in[0], scatter_add(s, n->in[0], n->in[1], dy, n->axis)); return;
+    case P_scatter: grad_scatter(s, n, dy); return;
+    case P_scan: grad_scan(s, n, dy); return;
+    case P_sort: contribute(s, n->in[0], scatter_add(s, n->in[0], &n->out[1], dy, n->axis)); return;
+    case P_copy: contribute(s, n->in[0], dy); return;
+    case P_if: case P_loop: refuse(s, n, n->op == P_if ? "a condition (If) yet" : "a loop (Loop, Scan, RNN, GRU, LSTM) yet"); return;
+    case P_call: refuse(s, n, n->call->name); return;
+    case P_COUNT: break;
+    }
+    die("%s has no gradient rule", prim_name[n->op]);
+}
+
+// Which values wrt reaches through floating point values.
+static void mark(Grad *s, int n, Val *const *wrt) {
+    for (int i = 0; i < n; i++) s->needs[wrt[i]->id] = true;
+    for (int i = 0; i < s->g->nnode; i++) {
+        const Node *m = s->g->node[i];
+        bool any = false;
+        for (int k = 0; k < m->nin && !any; k++) any = s->needs[m->in[k]->id];
+        for (int k = 0; k < m->nout && any; k++) s->needs[m->out[k].id] |= m->out[k].kind != K_TENSOR || dt_is_float(m->out[k].dt);
+    }
+}
+
+Val **grad_from(Graph *g, int nroot, Val *const *root, Val *const *seed, int n, Val *const *wrt) {
+    Grad s = {.g = g, .nval = g->nval};
+    int nnode = g->nnode;
+    const char *origin = g->origin;
+    s.adj = NEWN(Val *, s.nval + 1);
+    s.needs = NEWN(bool, s.nval + 1);
+    mark(&s, n, wrt);
+    for (int i = 0; i < nroot; i++) contribute(&s, root[i], seed[i]);
+    for (int i = nnode - 1; i >= 0; i--) {
+        Node *m = g->node[i];
+        bool any = false;
+        for (int k = 0; k < m->nout && !any; k++) any = s.adj[m->out[k].id];
+        if (!any || (m->op == P_sort && !s.adj[m->out[0].id])) continue;
+        if (m->op != P_input) g->origin = m->name ? arena_printf("gradient of %s", m->name) : "gradient";
+        grad_node(&s, m);
+    }
+    g->origin = origin;
+    if (s.errors) return NULL;
+    Val **d = NEWN(Val *, n + 1);
+    for (int i = 0; i < n; i++) d[i] = s.adj[wrt[i]->id] ? s.adj[wrt[i]->id] : splat_like(g, wrt[i], 0);
+    return d;
+}
+
+Val **grad(Graph *g, Val *loss, int n, Val *const *wrt) {
+    Val *one = splat_like(g, loss, 1);
+    return grad_from(g, 1, &loss, &one, n, wrt);
+}
