@@ -108,16 +108,13 @@ bool match_softmax(const Val *v, Val **x, int *naxes, int *axes) {
     return sum && max && same_axes(sum, max, naxes, axes);
 }
 
-// The reduce inside log(sum(exp(d))) that is kept and repeated to d's shape; the log stands before or after.
+// v is log(sum(exp(d))) over axes, with these kept and repeated to d's shape before or after the log: the reduce.
 static const Node *log_sum_exp(const Val *v, const Val *d) {
-    const Node *l;
-    const Val *w = v->node->op == P_expand ? v->node->in[0] : v;
-    if (!(l = map_of(w, FN_log))) return NULL;
-    const Val *kept = l->in[0];
-    const Val *r = kept->node->op == P_reshape ? kept->node->in[0] : kept;
-    if (r->node->op != P_reduce || r->node->fn != RED_ADD) return NULL;
-    const Node *e = map_of(r->node->in[0], FN_exp);
-    return e && e->in[0] == d ? kept_reduce(kept, r->node->in[0], RED_ADD) : NULL;
+    const Node *l = map_of(v->node->op == P_expand ? v->node->in[0] : v, FN_log);
+    const Val *r = l ? l->in[0] : v;
+    while (r->node->op == P_expand || r->node->op == P_reshape) r = r->node->in[0];
+    const Node *e = r->node->op == P_reduce ? map_of(r->node->in[0], FN_exp) : NULL;
+    return l && e && e->in[0] == d ? kept_reduce(l->in[0], &e->out[0], RED_ADD) : NULL;
 }
 
 // d - log(sum(exp(d))), d = x - max(x)
