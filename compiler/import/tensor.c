@@ -170,15 +170,15 @@ bool tensor_read(Importer *im, const Onnx__TensorProto *t, Constant *c, char *er
     if (!type_read(t->data_type, &dt, err, errlen)) return false;
     if (!shape_read(t->n_dims, t->dims, c, &n, err, errlen)) return false;
     if (t->segment) FAIL("tensors in segments are not supported");
+    if (n == 0) {
+        c->data = data_new(dt, 0);
+        return true;
+    }
     bool external = t->has_data_location && t->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL;
     if (external || t->has_raw_data) {
         const uint8_t *p;
         size_t len, want = stored_size(dt, n);
         if (dt == STR) FAIL("strings cannot be stored as raw bytes");
-        if (external && n == 0) {
-            c->data = data_new(dt, 0);
-            return true;
-        }
         if (external ? !bytes_external(im, t, &p, &len, err, errlen)
                      : !wire_raw_data(&t->raw_data, im->file, im->size, &p, &len)) {
             if (!external) snprintf(err, errlen, "its data are malformed");

@@ -95,6 +95,36 @@ static void check_branches(Op *o, const Graph *a, const Graph *b) {
     }
 }
 
+// Whether a condition says that two extents are equal: sets them.
+static bool is_equality(Val *cond, Ex *a, Ex *b) {
+    const Node *n = cond->node;
+    while (n->op == P_reshape) n = n->in[0]->node;
+    return n->op == P_map && n->fn == FN_eq && n->in[0]->elems && n->in[1]->elems && e_is(val_numel(cond), 1) &&
+           (*a = n->in[0]->elems[0], *b = n->in[1]->elems[0], true);
+}
+
+// Branches of different ranks, as exporters write a Squeeze of an axis that may not be 1: the one where
+// the extents are equal is taken, and that they are is guarded.
+static bool assume_equal(Op *o, const Graph *x, const Graph *y) {
+    bool differ = false;
+    for (int i = 0; i < o->nout; i++)
+        differ |= x->out[i]->kind == K_TENSOR && y->out[i]->kind == K_TENSOR && x->out[i]->rank != y->out[i]->rank;
+    Ex a, b;
+    if (!differ || !is_equality(o->in[0], &a, &b)) return false;
+    warning("node '%s' (If): %s is taken to be %s", o->name, e_str(a), e_str(b));
+    graph_guard(o->g, G_EQ, a, b, "the only case that is supported");
+    return true;
+}
+
+static void inline_branch(Op *o, bool truth) {
+    int nin, nout;
+    const char *name = truth ? "then_branch" : "else_branch";
+    attr_graph_counts(o, name, &nin, &nout);
+    Val **out = NEWN(Val *, nout + 1);
+    attr_inline(o, name, o->g, 0, NULL, out, NULL);
+    for (int i = 0; i < o->nout; i++) o->out[i] = out[i];
+}
+
 // y = cond ? then_branch() : else_branch(). A known condition leaves one branch, in place.
 static void op_if(Op *o) {
     int truth = known_truth(o->in[0]), nin, nout[2];
@@ -102,15 +132,17 @@ static void op_if(Op *o) {
     attr_graph_counts(o, "else_branch", &nin, &nout[1]);
     if (nout[0] < o->nout || nout[1] < o->nout) op_fail(o, "a branch has fewer outputs than the node");
     if (truth >= 0) {
-        Val **out = NEWN(Val *, nout[0] + nout[1] + 1);
-        attr_inline(o, truth ? "then_branch" : "else_branch", o->g, 0, NULL, out, NULL);
-        for (int i = 0; i < o->nout; i++) o->out[i] = out[i];
+        inline_branch(o, truth != 0);
         return;
     }
     int ncap[2];
     Val **cap[2];
     Graph *then_g = attr_graph(o, "then_branch", 0, NULL, &ncap[0], &cap[0]);
     Graph *else_g = attr_graph(o, "else_branch", 0, NULL, &ncap[1], &cap[1]);
+    if (assume_equal(o, then_g, else_g)) {
+        inline_branch(o, true);
+        return;
+    }
     check_branches(o, then_g, else_g);
     then_g->nout = else_g->nout = o->nout;
     Val **all = NEWN(Val *, ncap[0] + ncap[1] + 1);
