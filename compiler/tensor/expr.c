@@ -435,13 +435,20 @@ Ex e_mod(Ex a, Ex b) {
 
 Ex e_ceil_div(Ex a, Ex b) { return e_div(e_add(a, e_sub(b, e_int(1))), b); }
 
+// min(a, max(a, x)) = a and max(a, min(a, x)) = a, kind being that of the inner one.
+static bool absorbs(Ex a, Ex inner, ExprKind kind) { return inner->kind == kind && (inner->a[0] == a || inner->a[1] == a); }
+
 Ex e_min(Ex a, Ex b) {
+    if (absorbs(a, b, X_MAX)) return a;
+    if (absorbs(b, a, X_MAX)) return b;
     if (a == b || e_le(a, b)) return a;
     if (e_le(b, a)) return b;
     return a->id < b->id ? atom2(X_MIN, a, b) : atom2(X_MIN, b, a);
 }
 
 Ex e_max(Ex a, Ex b) {
+    if (absorbs(a, b, X_MIN)) return a;
+    if (absorbs(b, a, X_MIN)) return b;
     if (a == b || e_le(b, a)) return a;
     if (e_le(a, b)) return b;
     return a->id < b->id ? atom2(X_MAX, a, b) : atom2(X_MAX, b, a);
