@@ -28,12 +28,6 @@ static double work(const Contraction *c) {
 
 bool tile_parallel(const Tiling *t) { return work(&t->c) >= (double)PARALLEL_WORK; }
 
-static bool uses_any(Ex e, const Ex *var, int n) {
-    for (int i = 0; i < n; i++)
-        if (e_uses(e, var[i])) return true;
-    return false;
-}
-
 static bool is_red(const Contraction *c, int i) { return i >= c->nvar - c->nred; }
 
 // ---- loops ------------------------------------------------------------------------------------
@@ -391,8 +385,6 @@ bool tile(Lower *l, Root *r, Block *b) {
     Ex at[MAX_RANK];
     for (int i = 0; i < r->expr->rank; i++) at[i] = r->at && i == r->axis ? e_add(t->out_idx[i], r->at) : t->out_idx[i];
     t->out_off = buf_offset(r->buf, at);
-    for (int i = 0; i < c->nvar - c->nred; i++)
-        if (uses_any(tile_stride(t->out_off, c->var[i]), c->var, c->nvar)) return false;
     if (!choose(t) || !settle_patterns(t)) return false;
     t->panels = e_ceil_div(t->lane->extent, e_int(tile_width(t)));
     t->panel = e_index(arena_printf("p%d", l->next_local++), t->panels);
