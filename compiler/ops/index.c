@@ -187,77 +187,6 @@ static void op_top_k(Op *o) {
         o->out[1] = slice(o, index, axis, e_int(0), k, e_int(1));
 }
 
-static Val *known_indices(Op *o, size_t n, const int64_t *v) {
-    Data *d = data_new(I64, n);
-    for (size_t i = 0; i < n; i++)
-        data_set(d, i, (Scalar){.i = v[i]});
-    Ex shape = e_int((int64_t)n);
-    return b_const(o->g, d, 1, &shape);
-}
-
-static bool is_nonzero(const Data *d, size_t i) {
-    Scalar s = data_get(d, i);
-    return dt_is_float(d->dt) ? s.f != 0 : s.i != 0;
-}
-
-// y = the slices of x along axis (without one: of x flattened) where the condition holds
-static void op_compress(Op *o) {
-    Val *x = o->in[0];
-    const Data *c = val_const(o->in[1]);
-    if (!c)
-        op_fail(o, "the condition must be known when compiling");
-    int axis = 0;
-    if (attr_has(o, "axis"))
-        axis = axis_attr(o, x->rank);
-    else
-        x = merge_axes(o, x, 0, x->rank);
-    int64_t *at = NEWN(int64_t, c->n + 1);
-    size_t n = 0;
-    for (size_t i = 0; i < c->n; i++)
-        if (is_nonzero(c, i))
-            at[n++] = (int64_t)i;
-    o->out[0] = take(o, x, known_indices(o, n, at), axis);
-}
-
-// All index tuples of a shape, [rank, numel].
-static Val *all_indices(Op *o, const Val *x) {
-    Val **rows = NEWN(Val *, x->rank + 1);
-    Ex n = numel(x), one = e_int(1);
-    for (int i = 0; i < x->rank; i++)
-        rows[i] = reshape(o, index_along(o, I64, i, x->rank, x->shape), 2, (Ex[]){one, n});
-    return concat(o, x->rank, rows, 0);
-}
-
-// y[:, j] = the indices of the j-th element that is not zero, row-major
-static void op_nonzero(Op *o) {
-    Val *x = o->in[0];
-    const Data *d = val_const(x->node->op == P_expand ? x->node->in[0] : x);
-    if (d && d->n > 0 && (d->splat || d->n == 1) && is_nonzero(d, 0) && x->rank > 0) {
-        o->out[0] = all_indices(o, x);
-        return;
-    }
-    d = val_const(x);
-    if (!d)
-        op_fail(o, "the number of elements that are not zero must be known when compiling");
-    int64_t size[MAX_RANK];
-    for (int i = 0; i < x->rank; i++)
-        size[i] = need_const(o, dim(x, i), "a dimension");
-    size_t n = 0, rank = (size_t)x->rank;
-    for (size_t i = 0; i < d->n; i++)
-        n += is_nonzero(d, i);
-    int64_t *v = NEWN(int64_t, mul_size(n, rank) + 1);
-    for (size_t i = 0, k = 0; i < d->n; i++) {
-        if (!is_nonzero(d, i))
-            continue;
-        int64_t left = (int64_t)i;
-        for (size_t a = rank; a-- > 0; left /= size[a])
-            v[a * n + k] = left % size[a];
-        k++;
-    }
-    Val *flat = known_indices(o, n * rank, v);
-    o->out[0] = reshape(o, flat, 2, (Ex[]){e_int(x->rank), e_int((int64_t)n)});
-}
-
 // y[t] = x[t < len ? len - 1 - t : t] along the time axis, len by batch
 static void op_reverse_sequence(Op *o) {
     Val *x = o->in[0], *len = cast(o, o->in[1], I64);
@@ -278,6 +207,5 @@ const OpDef ops_index[] = {
     {"Gather", 1, op_gather}, {"GatherElements", 11, op_gather_elements}, {"GatherND", 11, op_gather_nd},
     {"Scatter", 9, op_scatter_elements}, {"ScatterElements", 11, op_scatter_elements},
     {"ScatterND", 11, op_scatter_nd}, {"TensorScatter", 24, op_tensor_scatter},
-    {"OneHot", 9, op_one_hot}, {"TopK", 1, op_top_k}, {"Compress", 9, op_compress},
-    {"NonZero", 9, op_nonzero}, {"ReverseSequence", 10, op_reverse_sequence}, {NULL, 0, NULL},
+    {"OneHot", 9, op_one_hot}, {"TopK", 1, op_top_k}, {"ReverseSequence", 10, op_reverse_sequence}, {NULL, 0, NULL},
 };

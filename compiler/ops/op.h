@@ -57,7 +57,8 @@ int axis_of(Op *o, int64_t axis, int rank);          // -rank..rank-1 -> 0..rank
 Ex numel(const Val *x);
 int64_t need_const(Op *o, Ex e, const char *what);   // op_fail when e is symbolic
 int known_ints(Val *x, Ex *v, int max);              // elements of an integer tensor (rank 0 or 1) as expressions: count, or -1 when unknown
-int need_ints(Op *o, int input, Ex *v, int max);     // the same of an input, op_fail when unknown
+int need_ints(Op *o, int input, Ex *v, int max);     // the same of an input; loads of its elements where only the run knows them
+int need_sizes(Op *o, int input, Ex *v, int max);    // the same for extents: negative ones are refused, by the run too
 Ex known_number(Op *o, int input, const char *what); // an input that is one whole number, of any type; op_fail when unknown: index.c
 int need_axes(Op *o, Val *x, int input, const char *attr, int *axes, int rank); // axes from an input or an attribute, normalized and sorted; -1 when neither is given
 
@@ -111,6 +112,7 @@ Val *unwindow(Op *o, Val *x, int axis, Ex n, Ex stride, Ex dil);
 Val *take(Op *o, Val *x, Val *index, int axis);      // ONNX Gather: index of any shape takes the axis's place; negatives are wrapped
 Val *take_along(Op *o, Val *x, Val *index, int axis);// ONNX GatherElements; negatives are wrapped
 Val *wrap_index(Op *o, Val *index, Ex n);            // negatives + n
+Val *true_indices(Op *o, Val *mask);                 // of [n]: where it is true, in order; the extent is a symbol that only the run knows: compact.c
 Val *scatter(Op *o, Red fn, Val *x, Val *index, Val *upd, int axis);
 Val *scan(Op *o, Red fn, Val *x, int axis, bool exclusive, bool reverse);
 void sort(Op *o, Val *x, int axis, bool descending, Val **values, Val **index);

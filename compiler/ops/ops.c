@@ -15,6 +15,7 @@
     X(ops_shape, "")                                                                                                   \
     X(ops_generate, "")                                                                                                \
     X(ops_index, "")                                                                                                   \
+    X(ops_compact, "")                                                                                                 \
     X(ops_pad, "")                                                                                                     \
     X(ops_grid, "")                                                                                                    \
     X(ops_signal, "")                                                                                                  \
