@@ -4,7 +4,8 @@
 A model comes from a package of a registry (`source` pinned, `path` inside it), or is a file of
 the folder that CNNCC_SHARED names. `inputs` has for each input its type, shape, and the range of
 valid values; `batch` the axis of each input along which samples stack; `tol` the difference from
-the reference that is allowed, as a part of each output's range.
+the reference that is allowed, as a part of each output's range: 1e-5, or more where the reference
+without its optimizations differs by as much from itself.
 """
 
 MODELS = [
@@ -436,7 +437,7 @@ MODELS = [
         "file": "files/selfie_seg_landscape.onnx",
         "sha256": "ce062b4830ec7b2be2a328fcf5f7029b19d1b67b9662ac6ae5f40cb67d0d2bc1",
         "licence": "Apache-2.0",
-        "tol": 1e-05,
+        "tol": 5e-05,
         "inputs": {
             "input_1:0": ("float32", [1, 144, 256, 3], 0.0, 1.0),
         },
