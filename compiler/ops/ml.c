@@ -141,7 +141,9 @@ static Val *linear_scores(Op *o, Val *x, int64_t n)
     Val *w = attr_row(o, "coefficients", x->dt), *b = attr_row(o, "intercepts", x->dt);
     if (!w || n < 1)
         op_fail(o, "attribute coefficients is missing");
-    Ex shape[2] = {e_int(n), dim(x, 1)};
+    Ex shape[2] = {e_int(n), dim(x, 1)}, used = e_mul(shape[0], shape[1]);
+    if (dim(w, 0) != used) // the rest of them is not read, as in onnxruntime
+        w = slice(o, w, 0, e_int(0), used, e_int(1));
     Val *y = matmul(o, x, swap_axes(o, reshape(o, w, 2, shape), 0, 1));
     return b ? add(o, y, b) : y;
 }
@@ -159,8 +161,12 @@ static void linear_classifier(Op *o)
     Val *x = rows(o, cast(o, o->in[0], F32));
     const float *f = NULL;
     const char *post = attr_str(o, "post_transform");
-    int64_t features = need_const(o, dim(x, 1), "the number of features"), n = attr_floats(o, "coefficients", &f);
-    n = features > 0 ? n / features : 0;
+    int64_t features = need_const(o, dim(x, 1), "the number of features"), len = attr_floats(o, "coefficients", &f);
+    int64_t n = attr_floats(o, "intercepts", &f);
+    if (n <= 0)
+        n = features > 0 ? len / features : 0;
+    if (n < 1 || n * features > len)
+        op_fail(o, "%lld coefficients for %lld features", (long long)len, (long long)features);
     Val *s = linear_scores(o, x, n);
     int classes = class_count(o, "classlabels_ints");
     if (n > 1) {
@@ -532,6 +538,31 @@ static void category_mapper(Op *o)
         map_labels(o, ints_of, names, label_default(o, STR));
 }
 
+// y = [{label: x[0, label], …}, {label: x[1, label], …}, …]
+static void zip_map(Op *o)
+{
+    const int64_t *numbers;
+    const DataStr *names;
+    int ni = attr_ints(o, "classlabels_int64s", &numbers), ns = attr_strs(o, "classlabels_strings", &names), n = ns > 0 ? ns : ni;
+    Val *x = o->in[0];
+    if (n <= 0)
+        op_fail(o, "needs classlabels_int64s or classlabels_strings");
+    if (x->rank != 1 && x->rank != 2)
+        op_fail(o, "input 0 has %d dimensions, needs 1 or 2", x->rank);
+    if (x->rank == 1)
+        x = unsqueeze(o, x, 0);
+    Ex size = e_int(n);
+    graph_guard(o->g, G_EQ, dim(x, 1), size, "a value for each label");
+    Data *d = data_new(ns > 0 ? STR : I64, (size_t)n);
+    for (int i = 0; i < n && ns > 0; i++)
+        ((DataStr *)(uintptr_t)d->p)[i] = names[i];
+    for (int i = 0; i < n && ns <= 0; i++)
+        data_set(d, (size_t)i, (Scalar){.i = numbers[i]});
+    Val *in[2] = {b_const(o->g, d, 1, &size), x};
+    Val type = {.kind = K_SEQ, .item = K_MAP, .dt = x->dt, .key = d->dt, .rank = 1, .shape = &size};
+    o->out[0] = &b_call(o->g, &call_zip_map, 2, in, NULL, 0, 1, &type)->out[0];
+}
+
 static void needs_maps(Op *o)
 {
     op_fail(o, "values that are maps are not supported");
@@ -554,7 +585,7 @@ const OpDef ops_ml[] = {
     {"TreeEnsembleRegressor", 1, tree_ensemble_regressor},
     {"TreeEnsembleClassifier", 1, tree_ensemble_classifier},
     {"TreeEnsemble", 5, tree_ensemble},
-    {"ZipMap", 1, needs_maps},
+    {"ZipMap", 1, zip_map},
     {"CastMap", 1, needs_maps},
     {"DictVectorizer", 1, needs_maps},
     {NULL, 0, NULL},
