@@ -2,6 +2,7 @@
 // Graphs: names and where they are known, inputs, initializers, nodes in order, outputs; and
 // sub-graphs, which become regions that capture what they read from outside.
 #include "import/import.h"
+#include "ops/sequence.h"
 
 #include <string.h>
 
@@ -11,7 +12,11 @@
 static Val *capture(Scope *s, Val *v) {
     Val *p = map_get(&s->param, v);
     if (p) return p;
-    if (v->kind == K_TENSOR && v->node->op == P_const && !v->node->flag) {
+    if (sequence_known(v)) {
+        Val **item = NEWN(Val *, v->node->nin + 1);
+        for (int i = 0; i < v->node->nin; i++) item[i] = capture(s, v->node->in[i]);
+        p = sequence_new(s->g, v->kind, v->dt, v->node->nin, item);
+    } else if (v->kind == K_TENSOR && v->node->op == P_const && !v->node->flag) {
         p = b_const(s->g, v->node->data, v->rank, v->shape);
     } else if (v->kind == K_TENSOR && v->elems) {
         p = b_dims(s->g, v->dt, v->rank, v->shape, v->elems);
@@ -151,6 +156,8 @@ static void import_output(Scope *s, const char *name, const char *option) {
     Val *v = scope_find(s, name);
     if (!v)
         error("%soutput '%s' is not defined%s", s->where, name, option);
+    else if (v != &poison && v->kind != K_TENSOR && !(v->kind == K_SEQ && v->item == K_MAP))
+        error("output '%s' is %s; only tensors and sequences of maps are supported as outputs", name, val_type(v));
     else if (v != &poison)
         graph_output(s->g, v, intern(name));
 }

@@ -88,7 +88,9 @@ static void order_params(Graph *g, int nown, Val *const *own, int nall, Val *con
 static void check_branches(Op *o, const Graph *a, const Graph *b) {
     for (int i = 0; i < o->nout; i++) {
         const Val *x = a->out[i], *y = b->out[i];
-        if (x->kind != y->kind || x->dt != y->dt)
+        if (x->kind != K_TENSOR || y->kind != K_TENSOR)
+            op_fail(o, "a sequence that depends on a condition is not supported");
+        if (x->dt != y->dt)
             op_fail(o, "output %d is %s in one branch, %s in the other", i, dt_onnx_name(x->dt), dt_onnx_name(y->dt));
         if (x->kind == K_TENSOR && x->rank != y->rank)
             op_fail(o, "output %d has %d dimensions in one branch, %d in the other", i, x->rank, y->rank);
@@ -209,6 +211,36 @@ static bool body_stable(Op *o, Body *b, Val *const *next) {
     return stable;
 }
 
+// A loop that carries a sequence, whose length changes from trip to trip, is done trip by trip; how many
+// there are must be known.
+static void unroll_loop(Op *o, Val *trip, Val *cond, int ncarry, int nout) {
+    enum { MOST = 10000 };
+    int nscan = nout - 1 - ncarry, truth = cond ? known_truth(cond) : 1;
+    int64_t n = MOST;
+    Ex e;
+    if (trip && known_ints(trip, &e, 1) == 1)
+        n = need_const(o, e, "the trip count of a loop that carries a sequence");
+    else if (trip)
+        op_fail(o, "the trip count of a loop that carries a sequence must be known when compiling");
+    Val **param = NEWN(Val *, ncarry + 2), **out = NEWN(Val *, nout + 1), ***rows = NEWN(Val **, nscan + 1);
+    int *cap = NEWN(int, nscan + 1), *len = NEWN(int, nscan + 1);
+    for (int k = 0; k < ncarry; k++) param[2 + k] = o->in[2 + k];
+    int64_t i = 0;
+    for (; i < n && truth == 1; i++) {
+        if (i == MOST) op_fail(o, "more than %d trips", (int)MOST);
+        param[0] = scalar_int(o, I64, i);
+        param[1] = scalar_int(o, BOOL, 1);
+        attr_inline(o, "body", o->g, ncarry + 2, param, out, NULL);
+        truth = cond ? known_truth(out[0]) : 1;
+        for (int k = 0; k < ncarry; k++) param[2 + k] = out[1 + k];
+        for (int k = 0; k < nscan; k++) PUSH(rows[k], len[k], cap[k], unsqueeze(o, out[1 + ncarry + k], 0));
+    }
+    if (truth < 0) op_fail(o, "the condition of a loop that carries a sequence must be known when compiling");
+    if (i == 0 && nscan > 0 && o->nout > ncarry) op_fail(o, "a loop of no trips has nothing to stack");
+    for (int k = 0; k < o->nout; k++)
+        o->out[k] = k < ncarry ? param[2 + k] : concat(o, len[k - ncarry], rows[k - ncarry], 0);
+}
+
 // trip: at most so often; cond: while it holds, NULL always. y = carried values, then stacked ones
 static void op_loop(Op *o) {
     Val *trip = o->in[0], *cond = o->nin > 1 ? o->in[1] : NULL;
@@ -219,6 +251,11 @@ static void op_loop(Op *o) {
     attr_graph_counts(o, "body", &nin, &nout);
     if (nin != ncarry + 2) op_fail(o, "the body has %d inputs, needs %d", nin, ncarry + 2);
     if (nout < ncarry + 1 || nout - 1 < o->nout) op_fail(o, "the body has %d outputs", nout);
+    for (int i = 0; i < ncarry; i++) {
+        if (init[i]->kind == K_TENSOR) continue;
+        unroll_loop(o, trip, cond, ncarry, nout);
+        return;
+    }
     out = NEWN(Val *, nout + 1);
     param = NEWN(Val *, nin + 1);
     Body b = {0};
