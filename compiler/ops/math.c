@@ -124,14 +124,15 @@ static void op_mean(Op *o) {
     o->out[0] = o->nin == 1 ? s : divide(o, s, like(o, s, o->nin));
 }
 
+// Clips have their bounds as left operands: so the derivative at a bound is 1 (train/derivative.c).
 // y = min(max(x, lo), hi), bounds by attributes
 static void op_clip_attr(Op *o) {
     Val *x = o->in[0];
     double lo = attr_float_or(o, "min", -INFINITY), hi = attr_float_or(o, "max", INFINITY);
     if (lo > -INFINITY)
-        x = map2(o, FN_max, x, like(o, x, lo));
+        x = map2(o, FN_max, like(o, x, lo), x);
     if (hi < INFINITY)
-        x = map2(o, FN_min, x, like(o, x, hi));
+        x = map2(o, FN_min, like(o, x, hi), x);
     o->out[0] = x;
 }
 
@@ -139,9 +140,9 @@ static void op_clip_attr(Op *o) {
 static void op_clip(Op *o) {
     Val *x = o->in[0];
     if (o->nin > 1 && o->in[1])
-        x = map2(o, FN_max, x, o->in[1]->rank > x->rank ? reshape(o, o->in[1], 0, NULL) : o->in[1]);
+        x = map2(o, FN_max, o->in[1]->rank > x->rank ? reshape(o, o->in[1], 0, NULL) : o->in[1], x);
     if (o->nin > 2 && o->in[2])
-        x = map2(o, FN_min, x, o->in[2]->rank > x->rank ? reshape(o, o->in[2], 0, NULL) : o->in[2]);
+        x = map2(o, FN_min, o->in[2]->rank > x->rank ? reshape(o, o->in[2], 0, NULL) : o->in[2], x);
     o->out[0] = x;
 }
 

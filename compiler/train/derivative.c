@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Derivatives of the scalar functions, one row each in a table by function. At kinks they are what
-// training expects: 0 for abs, and for max and min at a constant bound (relu); halves where two
-// computed operands are equal; 0 for what is constant but for steps.
+// training expects: 0 for abs and relu, 1 for a clamp at its bounds, halves where two computed operands
+// are equal, 0 for what is constant but for steps.
 #include "train/train.h"
 
 #include <math.h>
@@ -44,13 +44,15 @@ static bool is_constant(const Val *v) {
     }
 }
 
-// max, min: 1 where this operand is taken; where both are equal 1/2, or 0 beside a constant
+// max, min: 1 where this operand is taken; where both are equal 1/2, but beside a constant 0 as the left
+// operand (relu: max(x, 0)) and 1 as the right one (Clip: max(bound, x))
 static Val *d_extremum(const Chain *c) {
     Val *own = c->x[c->k], *other = c->x[1 - c->k], *zero = LIKE(0);
-    bool max = c->n->fn == FN_max;
-    Val *taken = max ? fn2(c->g, FN_lt, other, own) : fn2(c->g, FN_lt, own, other);
+    bool max = c->n->fn == FN_max, constant = is_constant(other);
     if (own == other) return scaled(c->g, c->dy, 0.5);
-    if (!is_constant(other)) zero = select_of(c->g, fn2(c->g, FN_eq, own, other), scaled(c->g, c->dy, 0.5), zero);
+    Fn less = constant && c->k ? FN_le : FN_lt;
+    Val *taken = max ? fn2(c->g, less, other, own) : fn2(c->g, less, own, other);
+    if (!constant) zero = select_of(c->g, fn2(c->g, FN_eq, own, other), scaled(c->g, c->dy, 0.5), zero);
     return select_of(c->g, taken, c->dy, zero);
 }
 

@@ -151,17 +151,24 @@ static Val *inverse_permute(Graph *g, const Node *n, Val *dy) {
     return b_permute(g, dy, inv);
 }
 
-// The sum over the axes that were repeated. An extent that may or may not be 1 is refused.
+// dy with an extent n of axis repeated from m, which is n or 1 as only the run knows
+static Val *sum_if_one(Graph *g, Val *dy, int axis, Ex m) {
+    Val *some = b_slice(g, dy, axis, e_int(0), m, e_int(1)), *all;
+    Ex s[MAX_RANK], one = e_int(1);
+    for (int i = 0; i < dy->rank; i++) s[i] = i == axis ? one : dy->shape[i];
+    all = b_expand(g, b_reshape(g, b_reduce(g, RED_ADD, dy, 1, &axis, false), dy->rank, s), some->shape);
+    Val *is_one = fn2(g, FN_eq, scalar_of(g, I64, m), scalar_of(g, I64, one));
+    return select_of(g, stretch(g, is_one, dy->rank, some->shape), all, some);
+}
+
+// The sum over the axes that were repeated.
 static void grad_expand(Grad *s, Node *n, Val *dy) {
     const Val *x = n->in[0];
     int axes[MAX_RANK], naxes = 0;
     for (int i = 0; i < x->rank; i++) {
         if (x->shape[i] == dy->shape[i]) continue;
-        if (!e_is(x->shape[i], 1)) {
-            refuse(s, n, arena_printf("a broadcast from an unknown extent %s (--dim fixes a dimension)", e_str(x->shape[i])));
-            return;
-        }
-        axes[naxes++] = i;
+        if (e_is(x->shape[i], 1)) axes[naxes++] = i;
+        else dy = sum_if_one(s->g, dy, i, x->shape[i]);
     }
     contribute(s, n->in[0], b_reshape(s->g, b_reduce(s->g, RED_ADD, dy, naxes, axes, false), x->rank, x->shape));
 }

@@ -201,6 +201,22 @@ Test(grad, views) {
     check(g, fn1(g, FN_exp, b_copy(g, x)), "copy");
 }
 
+Test(grad, a_broadcast_that_only_the_run_knows) {
+    for (int64_t m = 1; m <= 3; m += 2) {
+        Graph *g = graph_new(NULL);
+        Ex sym = e_sym(intern("M"), 1, INT64_MAX), wide[] = {e_int(2), e_int(3)}, narrow[] = {e_int(2), sym};
+        Val *x = b_input(g, "x", F64, 2, narrow), *y = fn1(g, FN_sin, b_expand(g, x, wide)), **d = grad(g, total(g, y), 1, &x);
+        cr_assert(d && val_same_shape(d[0], x));
+        graph_output(g, d[0], "grad");
+        graph_verify(g);
+        Tensor in = {.dt = F64, .rank = 2, .shape = {2, m}, .data = data_new(F64, (size_t)(2 * m))}, *pin = &in, *out;
+        for (size_t i = 0; i < in.data->n; i++) put_at(&in, i, (double)i);
+        cr_assert_eq(eval_graph(g, 1, &pin, 1, &out), 0);
+        cr_assert_eq(out->data->n, in.data->n);
+        for (size_t i = 0; i < in.data->n; i++) cr_assert_float_eq(at(out, i), cos((double)i) * (m == 1 ? 3 : 1), 1e-12);
+    }
+}
+
 Test(grad, slices) {
     static const int64_t cases[][3] = {{1, 3, 1}, {0, 4, 2}, {1, 3, 3}, {7, 8, -1}, {6, 3, -3}, {0, 1, 1}, {5, 2, -2}, {3, 0, 1}}; // start, size, step
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -292,6 +308,8 @@ Test(grad, kinks) {
     Graph *g = graph_new(NULL);
     Val *x = input(g, "x", 1, (int64_t[]){3});
     kink(g, fn2(g, FN_max, x, splat_like(g, x, 0)), 3, (double[]){-1, 0, 1}, (double[]){0, 0, 1}, "relu");
+    g = graph_new(NULL), x = input(g, "x", 1, (int64_t[]){3});
+    kink(g, fn2(g, FN_min, splat_like(g, x, 1), x), 3, (double[]){0, 1, 2}, (double[]){1, 1, 0}, "clamp");
     g = graph_new(NULL), x = input(g, "x", 1, (int64_t[]){3});
     kink(g, fn1(g, FN_abs, x), 3, (double[]){-1, 0, 1}, (double[]){-1, 0, 1}, "abs");
     g = graph_new(NULL), x = input(g, "x", 1, (int64_t[]){3});
