@@ -139,15 +139,18 @@ Val *pad_or_crop(Op *o, Val *x, int axis, Ex lo, Ex hi, Val *value)
     return e_is(lo, 0) && e_is(hi, 0) ? x : pad(o, x, axis, lo, hi, value);
 }
 
+Ex windows_end(const Spatial *s, int i)
+{
+    return e_add(e_mul(e_sub(s->out[i], e_int(1)), s->stride[i]), extent_of(s->k[i], s->dil[i]));
+}
+
 Val *windows(Op *o, Val *x, const Spatial *s, Val *value)
 {
     int n = s->n, perm[MAX_RANK];
     for (int i = n - 1; i >= 0; i--) {
         Ex hi = s->hi[i];
-        if (s->ceil_mode) { // as far as the last window reaches
-            Ex end = e_add(e_mul(e_sub(s->out[i], e_int(1)), s->stride[i]), extent_of(s->k[i], s->dil[i]));
-            hi = e_sub(end, e_add(dim(x, 2 + i), s->lo[i]));
-        }
+        if (s->ceil_mode) // as far as the last window reaches
+            hi = e_max(e_sub(windows_end(s, i), e_add(dim(x, 2 + i), s->lo[i])), e_int(0));
         x = pad_or_crop(o, x, 2 + i, s->lo[i], hi, value);
         x = window(o, x, 2 + i, s->k[i], s->stride[i], s->dil[i]);
         if (dim(x, 2 + i) != s->out[i])

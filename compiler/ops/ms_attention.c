@@ -66,7 +66,8 @@ static void read_mask(Op *o, Attend *a, Val *mask, double filtered)
     if (!mask)
         return;
     if (mask->rank == 1) {
-        if (dim(mask, 0) != dim(a->q, 0) && !e_is(dim(a->q, 0), 1))
+        int64_t n, batch;
+        if (dim_const(mask, 0, &n) && dim_const(a->q, 0, &batch) && n != batch)
             op_fail(o, "a mask of ends and starts is not supported");
         ok = map2(o, FN_lt, iota(o, I64, t), along_axis(o, cast(o, mask, I64), 0, 4));
     } else {

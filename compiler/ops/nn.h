@@ -17,6 +17,7 @@ typedef struct {
 void spatial_read(Op *o, const Val *x, Spatial *s);
 void spatial_kernel(Op *o, const Val *x, const Val *w, Spatial *s); // s->k from w, or the attribute kernel_shape
 Ex extent_of(Ex k, Ex dil);                                         // (k-1)*dil + 1
+Ex windows_end(const Spatial *s, int i);                            // where the last window ends, from the left padding on
 Val *pad_or_crop(Op *o, Val *x, int axis, Ex lo, Ex hi, Val *value); // negative constants crop
 Val *windows(Op *o, Val *x, const Spatial *s, Val *value);           // [N, C, o1..on, k1..kn]
 DType acc_type(DType dt);                                            // what sums of products of dt are kept in

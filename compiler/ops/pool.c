@@ -76,10 +76,11 @@ static Val *pool_count(Op *o, const Val *x, const Spatial *s, DType dt, bool wit
     for (int i = 0; i < n; i++) {
         Ex size = dim(x, 2 + i), end = e_add(size, with_pads ? s->hi[i] : e_int(0));
         Ex lo = with_pads ? e_int(0) : s->lo[i], len = with_pads ? e_add(end, s->lo[i]) : size;
-        Ex last = e_add(e_mul(e_sub(s->out[i], e_int(1)), s->stride[i]), extent_of(s->k[i], s->dil[i]));
-        Ex one[1] = {len};
-        Val *v = pad_or_crop(o, full(o, dt, 1, 1, one), 0, lo, e_sub(last, e_add(lo, len)), scalar(o, dt, 0));
+        Ex one[1] = {len}, rest = e_max(e_sub(windows_end(s, i), e_add(lo, len)), e_int(0));
+        Val *v = pad_or_crop(o, full(o, dt, 1, 1, one), 0, lo, rest, scalar(o, dt, 0));
         v = window(o, v, 0, s->k[i], s->stride[i], s->dil[i]);
+        if (dim(v, 0) != s->out[i])
+            v = slice(o, v, 0, e_int(0), s->out[i], e_int(1));
         v = reduce_sum(o, v, 1, (int[]){1}, false);
         v = along_axis(o, v, i, n);
         count = count ? mul(o, count, v) : v;
@@ -92,8 +93,7 @@ static bool pool_is_full(const Val *x, const Spatial *s, bool with_pads)
     for (int i = 0; i < s->n; i++) {
         if (!with_pads && (!e_is(s->lo[i], 0) || !e_is(s->hi[i], 0)))
             return false;
-        Ex last = e_add(e_mul(e_sub(s->out[i], e_int(1)), s->stride[i]), extent_of(s->k[i], s->dil[i]));
-        if (s->ceil_mode && !e_le(last, e_add(dim(x, 2 + i), e_add(s->lo[i], s->hi[i]))))
+        if (s->ceil_mode && !e_le(windows_end(s, i), e_add(dim(x, 2 + i), e_add(s->lo[i], s->hi[i]))))
             return false;
     }
     return true;
@@ -182,7 +182,7 @@ static void max_unpool(Op *o)
     Val *y = scatter(o, RED_SET, full(o, x->dt, 0, 1, &total), index, upd, 0);
     y = reshape(o, y, x->rank, shape);
     if (o->nin > 2 && o->in[2]) {
-        if (need_ints(o, 2, want, MAX_RANK) != x->rank)
+        if (need_sizes(o, 2, want, MAX_RANK) != x->rank)
             op_fail(o, "output_shape does not have %d elements", x->rank);
         for (int i = 0; i < x->rank; i++)
             y = pad_or_crop(o, y, i, e_int(0), e_sub(want[i], shape[i]), like(o, y, 0));

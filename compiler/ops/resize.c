@@ -176,9 +176,11 @@ static Val *weighted_axis(Op *o, const Resize *r, Val *x, int axis)
 {
     double s = r->scale[axis], stretch = 1, support = !strcmp(r->mode, "linear") ? 1 : 2;
     if (r->antialias) {
-        int64_t n = need_const(o, dim(x, axis), "the size of an axis with antialias");
-        int64_t m = need_const(o, r->out[axis], "the size of an axis with antialias");
-        stretch = fmin(isnan(s) ? (double)m / (double)n : s, 1);
+        if (isnan(s)) {
+            double n = (double)need_const(o, dim(x, axis), "the size of an axis with antialias");
+            s = (double)need_const(o, r->out[axis], "the size of an axis with antialias") / n;
+        }
+        stretch = fmin(s, 1);
     }
     int64_t start = (int64_t)floor(-support / stretch) + 1, taps = 2 - 2 * start;
     Val *at = coordinates(o, r, x, axis), *low = map1(o, FN_floor, at);
@@ -246,16 +248,16 @@ static void resize_all(Op *o, const Resize *r)
     o->out[0] = cast(o, y, x->dt);
 }
 
-/* floor(n * scale): for a symbolic n, scale = p/q with a small q */
+/* floor(n * scale): for a symbolic n by a fraction p/q */
 static Ex scaled(Op *o, Ex n, double scale)
 {
     int64_t c;
     if (e_is_const(n, &c))
         return e_int((int64_t)floorf((float)c * (float)scale));
-    for (int64_t q = 1; q <= 1024; q++) {
-        double p = scale * (double)q;
-        if (p == floor(p) && p < 1e9)
-            return e_div(e_scale(n, (int64_t)p), e_int(q));
+    for (int64_t q = 1; q <= 1024; q++) { // the simplest fraction that the float stands for
+        int64_t p = (int64_t)floor(scale * (double)q + 0.5);
+        if (p > 0 && p < 1 << 20 && (float)((double)p / (double)q) == (float)scale)
+            return e_div(e_scale(n, p), e_int(q));
     }
     op_fail(o, "an axis of symbolic size cannot be scaled by %g", scale);
 }
@@ -288,7 +290,7 @@ static void read_sizes(Op *o, Resize *r, const Val *x, int input)
 {
     Ex size[MAX_RANK];
     int64_t n, m;
-    if (need_ints(o, input, size, MAX_RANK) != r->count)
+    if (need_sizes(o, input, size, MAX_RANK) != r->count)
         op_fail(o, "sizes does not have %d elements", r->count);
     const char *keep = attr_str_or(o, "keep_aspect_ratio_policy", "stretch");
     bool stretch = !strcmp(keep, "stretch"), larger = !strcmp(keep, "not_smaller");
