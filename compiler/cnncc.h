@@ -81,7 +81,7 @@ struct Expr {
     ExprKind kind;
     int id;          // creation order, the order of terms
     int n;           // terms of a sum, factors of a product, indices of a load
-    int64_t c;       // the constant of a sum
+    int64_t c;       // the constant of a sum; X_LOAD: 1 for an extent, see e_size
     const Term *t;   // X_SUM
     const Ex *a;     // X_MUL factors; X_DIV.. two operands; X_LOAD indices
     const char *name;// X_VAR
@@ -94,6 +94,7 @@ Ex e_int(int64_t c);
 Ex e_sym(const char *name, int64_t lo, int64_t hi); // the dimension symbol of that name (one per name)
 Ex e_index(const char *name, Ex extent);            // a fresh loop index in [0, extent)
 Ex e_load(Val *v, int n, const Ex *idx);
+Ex e_size(Val *v, int n, const Ex *idx);            // the same as an extent: outside [0, INT32_MAX] the run ends with ESHAPE
 Ex e_add(Ex a, Ex b);
 Ex e_sub(Ex a, Ex b);
 Ex e_mul(Ex a, Ex b);
@@ -117,6 +118,7 @@ int64_t e_eval(Ex e, EvalVar *value, void *ctx);
 void e_print(Text *t, Ex e);
 const char *e_str(Ex e);
 Ex e_product(int n, const Ex *e);
+Ex e_bound(Ex e); // an expression without loads that is never less; NULL: none
 
 // ---- tensor/scalar.def, scalar.c: scalar functions, one row each -------------------------------------
 typedef enum {
@@ -256,6 +258,9 @@ const Data *val_const(Val *v);  // its value if it is constant (evaluated once, 
 
 // Runtime helpers that are primitives of their own: a closed list in tensor/call.def.
 struct CallDef { const char *name; const char *why; };
+#define CALL(name, why) extern const CallDef call_##name;
+#include "tensor/call.def"
+#undef CALL
 
 // ---- tensor/eval.c: the interpreter ------------------------------------------------------------------------
 // Runs a graph on inputs; symbols take the values that the inputs' shapes give. Shares no lowering and no
@@ -285,6 +290,9 @@ Val **grad(Graph *g, Val *loss, int n, Val *const *wrt); // train/grad.c: d sum(
 void pass_fold(Graph *g, const Options *opt);     // opt/fold.c: constant subgraphs become const within a byte budget
 void pass_simplify(Graph *g, const Options *opt); // opt/simplify.c
 Graph *graph_rebuild(Graph *g);                   // opt/rebuild.c: reachable nodes only, renumbered
+typedef void LoadVisit(Ex load, void *ctx);
+void ex_each_load(Ex e, LoadVisit *f, void *ctx);
+void node_each_load(const Node *n, LoadVisit *f, void *ctx); // of its expressions and those of its regions
 
 // ---- loop/: from tensor DAG to loop tree: loop/loop.h -----------------------------------------------------------
 typedef struct Program Program;

@@ -21,7 +21,10 @@ const char *c_name(const char *name) {
     return intern(t.s);
 }
 
-const char *c_var(Ex var) { return var->extent ? var->name : intern(arena_printf("n_%s", c_name(var->name))); }
+const char *c_var(Ex var) {
+    if (var->kind == X_LOAD) return intern(arena_printf("%s%d", var->c ? "size" : "elem", var->id));
+    return var->extent ? var->name : intern(arena_printf("n_%s", c_name(var->name)));
+}
 
 int program_symbols(const Program *p, Ex **sym) {
     int n = 0, cap = 0;
@@ -44,10 +47,16 @@ static const char *upper(const char *s) {
     return u;
 }
 
+static const char *port_kind(const Val *v) {
+    return v->kind == K_TENSOR ? "CNN_TENSOR" : v->kind == K_OPT ? "CNN_OPTIONAL" : v->item == K_MAP ? "CNN_SEQUENCE_OF_MAPS" : "CNN_SEQUENCE";
+}
+
 static bool is_fixed(const Program *p) {
     int64_t c;
     Ex *sym;
     if (program_symbols(p, &sym) || !e_is_const(p->work_size, &c)) return false;
+    for (int i = 0; i < p->g->nout; i++)
+        if (p->g->out[i]->kind != K_TENSOR) return false;
     for (int i = 0; i < p->g->nout; i++)
         for (int k = 0; k < p->g->out[i]->rank; k++)
             if (!e_is_const(p->g->out[i]->shape[k], &c)) return false;
@@ -57,11 +66,24 @@ static bool is_fixed(const Program *p) {
 static const char *out_name(const Graph *g, int i) { return g->out_name[i] ? g->out_name[i] : arena_printf("out%d", i); }
 
 // Field names, made distinct.
+static const char *const *field_names(const Graph *g, bool input) {
+    int n = input ? g->nin : g->nout;
+    const char **name = NEWN(const char *, n + 1);
+    for (int i = 0; i < n; i++) {
+        const char *s = c_name(input ? g->in[i]->name : out_name(g, i));
+        name[i] = s;
+        for (int k = 0; k < i; k++)
+            if (name[k] == s) name[i] = arena_printf("%s_%d", s, i);
+    }
+    return name;
+}
+
 static const char *field(const Graph *g, int i, bool input) {
-    const char *s = c_name(input ? g->in[i]->name : out_name(g, i));
-    for (int k = 0; k < i; k++)
-        if (c_name(input ? g->in[k]->name : out_name(g, k)) == s) return arena_printf("%s_%d", s, i);
-    return s;
+    static const Graph *of;
+    static const char *const *names[2];
+    if (of != g) names[0] = field_names(g, false), names[1] = field_names(g, true);
+    of = g;
+    return names[input][i];
 }
 
 static void put_shape_comment(Text *t, const Val *v) {
@@ -152,7 +174,7 @@ static void put_ports(Emit *e, Text *t, bool input) {
         put(t, "static const int64_t %s_%s%d_dim[] = {", m, what, i);
         for (int k = 0; k < v->rank; k++) {
             int64_t c = -1;
-            e_is_const(v->shape[k], &c);
+            if (v->kind == K_TENSOR) e_is_const(v->shape[k], &c); // keys and values of maps differ in size
             put(t, "%lld, ", (long long)c);
         }
         put(t, "0};\nstatic const int32_t %s_%s%d_sym[] = {", m, what, i);
@@ -168,7 +190,7 @@ static void put_ports(Emit *e, Text *t, bool input) {
     put(t, "static const cnn_port %s_%s_ports[] = {\n", m, what);
     for (int i = 0; i < n; i++) {
         const Val *v = input ? g->in[i] : g->out[i];
-        put(t, "    {\"%s\", CNN_TENSOR, %d, %d, %s_%s%d_dim, %s_%s%d_sym},\n", input ? v->name : out_name(g, i), (int)v->dt, v->rank, m,
+        put(t, "    {\"%s\", %s, %d, %d, %s_%s%d_dim, %s_%s%d_sym},\n", input ? v->name : out_name(g, i), port_kind(v), (int)v->dt, v->rank, m,
             what, i, m, what, i);
     }
     put(t, "};\n");
@@ -199,16 +221,9 @@ static void put_size_functions(Emit *e, Text *t) {
     for (int i = 0; i < g->nout; i++) {
         put(t, "    case %d:\n", i);
         for (int k = 0; k < g->out[i]->rank; k++) {
-            bool known = true;
-            Ex d = g->out[i]->shape[k];
-            int64_t c;
-            if (!e_is_const(d, &c)) { // a size that only the run knows
-                Ex rest = d;
-                for (int j = 0; j < nsym; j++) rest = e_subst(rest, sym[j], e_int(1));
-                known = e_is_const(rest, &c);
-            }
+            Ex most = program_bound(e->p, g->out[i]->shape[k]); // of a size that only the run knows
             put(t, "        shape[%d] = ", k);
-            if (known) put_ex(e, t, d);
+            if (most) put_ex(e, t, most);
             else put(t, "-1");
             put(t, ";\n");
         }
@@ -222,6 +237,7 @@ static void put_guards(Emit *e, Text *t) {
     static const char *const op[] = {" != ", NULL, " < ", NULL};
     for (int i = 0; i < g->nguard; i++) {
         const Guard *q = &g->guard[i];
+        if (!known_at_entry(e->p, q->a) || !known_at_entry(e->p, q->b)) continue; // after what they need: loop/dynamic.c
         Text a = {0}, b = {0};
         put_ex(e, &a, q->a);
         put_ex(e, &b, q->b);
@@ -266,7 +282,7 @@ static void put_pointers(Emit *e, Text *t) {
         if (b->last < 0 && b->kind != B_OUTPUT) continue;
         const char *c = c_type(b->dt);
         if (b->kind == B_INPUT) put(t, "    const %s *const %s = (const %s *)in[%d].data;\n", c, b->name, c, b->port);
-        if (b->kind == B_OUTPUT) put(t, "    %s *const %s = (%s *)out[%d].data;\n", c, b->name, c, b->port);
+        if (b->kind == B_OUTPUT && (!b->val || b->val->kind == K_TENSOR)) put(t, "    %s *const %s = (%s *)out[%d].data;\n", c, b->name, c, b->port);
         if (b->kind == B_WEIGHT && b->offset && b->dt != STR)
             put(t, "    const %s *const %s = (const %s *)(const void *)(weights + %s);\n", c, b->name, c, e_str(b->offset));
         if (b->kind == B_WORK && !b->alias && !b->scratch) {
@@ -284,18 +300,17 @@ static void put_pointers(Emit *e, Text *t) {
 
 static void put_outputs(Emit *e, Text *t, bool after) {
     const Graph *g = e->p->g;
-    Ex *sym;
-    int nsym = program_symbols(e->p, &sym);
     for (int i = 0; i < g->nout; i++) {
         const Val *v = g->out[i];
-        bool known = true;
-        int64_t c;
-        Ex n = val_numel(v), rest = n;
-        for (int j = 0; j < nsym; j++) rest = e_subst(rest, sym[j], e_int(1));
-        known = e_is_const(rest, &c);
+        if (v->kind != K_TENSOR) {
+            if (!after) put(t, "    if (!out[%d].data) return CNN_ESHAPE;\n", i);
+            continue;
+        }
+        Ex n = val_numel(v);
+        bool known = known_at_entry(e->p, n);
         if (!after) {
             put(t, "    if (!out[%d].data || out[%d].rank != %d) return CNN_ESHAPE;\n", i, i, v->rank);
-            if (!known) put(t, "    const int64_t n_cap%d = out[%d].cap > (size_t)INT64_MAX ? INT64_MAX : (int64_t)out[%d].cap;\n", i, i, i);
+            if (!known) put(t, "    const int64_t n_cap%d = out[%d].cap > (size_t)(INT64_MAX / 8) ? INT64_MAX / 8 : (int64_t)out[%d].cap;\n", i, i, i);
             if (known) {
                 put(t, "    if (out[%d].cap < (size_t)(", i);
                 put_ex(e, t, n);

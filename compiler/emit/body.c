@@ -212,7 +212,7 @@ static void use_buf(Uses *u, Buf *b, bool written) {
 }
 
 static void use_ex(Uses *u, Ex x) {
-    if (x->kind == X_VAR) {
+    if (x->kind == X_VAR || x->kind == X_LOAD) {
         for (int i = 0; i < u->nown; i++)
             if (u->own[i] == x) return;
         for (int i = 0; i < u->nsym; i++)
@@ -341,6 +341,9 @@ static void put_int(Emit *e, Text *t, const Stmt *s, int indent) {
         put_ex(e, t, s->e);
         put(t, ";\n");
     }
+    if (s->var->kind != X_LOAD) return;
+    indent_by(t, indent);
+    put(t, "(void)%s;\n", c_var(s->var));
 }
 
 static void put_if(Emit *e, Text *t, const Stmt *s, int indent) {
@@ -361,8 +364,11 @@ static void put_if(Emit *e, Text *t, const Stmt *s, int indent) {
 static void put_helper_call(Emit *e, Text *t, const Stmt *s, int indent) {
     need(e, s->text);
     indent_by(t, indent);
-    put(t, "%s(", s->text);
     const char *comma = "";
+    if (s->buf) {
+        put(t, "if ((st = %s(&out[%d]", s->text, s->buf->port);
+        comma = ", ";
+    } else put(t, "%s(", s->text);
     for (int i = 0; i < s->nbuf; i++) {
         Ex at;
         Buf *b = buf_home(s->bufs[i], &at);
@@ -375,7 +381,7 @@ static void put_helper_call(Emit *e, Text *t, const Stmt *s, int indent) {
         put_ex(e, t, s->args[i]);
         comma = ", ";
     }
-    put(t, ");\n");
+    put(t, s->buf ? "))) return st;\n" : ");\n");
 }
 
 static void put_stmt(Emit *e, Text *t, const Stmt *s, int indent) {

@@ -37,7 +37,6 @@ static bool needs(const Emit *e, const char *part) {
 }
 
 static void put_parts(Emit *e, Text *t) {
-    close_needs(e);
     for (int i = 0; i < runtime_nparts; i++)
         if (strcmp(runtime_parts[i].name, "abi") && needs(e, runtime_parts[i].name)) put(t, "%s\n", runtime_parts[i].text);
 }
@@ -72,6 +71,7 @@ static void put_vectors(Emit *e, Text *t) {
 
 static void put_top(Emit *e, Text *t, const char *header) {
     const Graph *g = e->p->g;
+    close_needs(e);
     put(t, "/* Made by cnncc from %s: %s.\n", diag_file ? diag_file : "a graph", model_domain_opset ? model_domain_opset : "");
     put(t, "   %d nodes in %d nests; work area ", g->nnode, e->nfunc);
     put(t, "%s bytes.\n", e_str(e->p->work_size));
@@ -79,6 +79,7 @@ static void put_top(Emit *e, Text *t, const char *header) {
            "   (the results do not depend on them but for rounding). */\n");
     put(t, "#include \"%s\"\n", header);
     if (needs(e, "#math")) put(t, "#include <math.h>\n");
+    if (needs(e, "cnn_put_vector")) put(t, "#include <string.h>\n");
     put(t, "#ifdef _OPENMP\n#include <omp.h>\n#define CNN_THREAD (size_t)omp_get_thread_num()\n#else\n#define CNN_THREAD (size_t)0\n#endif\n\n");
 }
 

@@ -66,7 +66,8 @@ static void put_sum(Emit *e, Text *t, Ex x) {
 void put_ex(Emit *e, Text *t, Ex x) {
     switch (x->kind) {
     case X_SUM: put_sum(e, t, x); return;
-    case X_VAR: put(t, "%s", c_var(x)); return;
+    case X_VAR:
+    case X_LOAD: put(t, "%s", c_var(x)); return;
     case X_MUL:
         for (int i = 0; i < x->n; i++) {
             if (i) put(t, "*");
@@ -85,13 +86,12 @@ void put_ex(Emit *e, Text *t, Ex x) {
         return;
     case X_MIN: put_call(e, t, "cnn_imin", x->a[0], x->a[1]); return;
     case X_MAX: put_call(e, t, "cnn_imax", x->a[0], x->a[1]); return;
-    case X_LOAD: die("an index load outside a let");
     }
 }
 
 void put_ranges(Emit *e, Text *t, int n, const Range *r) {
     for (int i = 0; i < n; i++) {
-        bool low = !e_ge0(r[i].e), high = !e_lt(r[i].e, r[i].n);
+        bool low = !e_ge0(r[i].e), high = !e_is(r[i].n, INT64_MAX) && !e_lt(r[i].e, r[i].n); // INT64_MAX: no limit
         if (i) put(t, " && ");
         if (low) {
             put_ex(e, t, r[i].e);

@@ -142,6 +142,7 @@ static void lower_branch(Lower *l, Node *n, Graph *g, Block *b) {
     for (int i = 0; i < n->nout; i++) {
         for (int k = 0; k < n->out[i].rank; k++)
             if (n->out[i].shape[k] != g->out[i]->shape[k]) set_int(b, n->out[i].shape[k], g->out[i]->shape[k], NULL, true);
+        check_room(c, l->buf[n->out[i].id], val_numel(g->out[i]), b);
         nest_copy(c, g->out[i], l->buf[n->out[i].id], NULL, b);
     }
 }
@@ -156,6 +157,7 @@ static void lower_if(Lower *l, Node *n, Block *b) {
         for (int k = 0; k < v->rank; k++) {
             Ex p = then_g->out[i]->shape[k], q = else_g->out[i]->shape[k];
             if (p != q) set_int(b, v->shape[k], e_int(0), NULL, false);
+            set_bound(l->prog, v->shape[k], e_max(p, q));
             bound = e_mul(bound, p == q ? p : e_max(p, q));
         }
         buf->size = e_add(bound, e_int(buf->slack));
@@ -177,11 +179,14 @@ static void check_carried(const Node *n, const Graph *body, int ncarry) {
 }
 
 // A carried value has the extents that it starts with, whatever symbols its result has.
-static void carried_extents(const Node *n, Buf **state, Block *b) {
+static void carried_extents(Lower *l, const Node *n, Buf **state, Block *b) {
     for (int i = 0; i < n->axis; i++) {
         const Val *from = n->in[2 + i], *to = &n->out[i];
         for (int k = 0; k < to->rank; k++)
-            if (to->shape[k] != from->shape[k]) set_int(b, to->shape[k], from->shape[k], NULL, false);
+            if (to->shape[k] != from->shape[k]) {
+                set_int(b, to->shape[k], from->shape[k], NULL, false);
+                set_bound(l->prog, to->shape[k], from->shape[k]);
+            }
         state[i]->size = e_add(val_numel(from), e_int(state[i]->slack));
     }
 }
@@ -192,9 +197,9 @@ static void check_capacity(const Lower *l, Node *n, int i, Ex it, Ex trip, Block
     Ex row = e_mul(e_product(y->rank - 1, y->shape + 1), e_int((int64_t)dt_size(y->dt)));
     if (!is_own_extent(n, y->shape[0])) return;
     if (y->kind == B_OUTPUT) {
-        Ex cap = e_sym(arena_printf("cap%d", y->port), 0, INT64_MAX); // what the caller gives, in bytes
+        Ex cap = e_sym(arena_printf("cap%d", y->port), 0, INT64_MAX / 8); // what the caller gives, in bytes
         Range *r = NEW(Range);
-        *r = (Range){e_sub(cap, e_mul(e_add(it, e_int(1)), row)), e_int(INT64_MAX)};
+        *r = (Range){e_sub(cap, e_mul(e_add(it, e_int(1)), row)), e_int(INT64_MAX / 4)};
         append(b, (Stmt){.kind = ST_STATUS, .text = "CNN_ECAPACITY", .nguard = 1, .guard = r});
         return;
     }
@@ -210,7 +215,7 @@ static void lower_loop(Lower *l, Node *n, Block *b) {
     Buf **state = NEWN(Buf *, n->nout + 1), **next = NEWN(Buf *, ncarry + 1);
     check_carried(n, g, ncarry);
     for (int i = 0; i < n->nout; i++) state[i] = l->buf[n->out[i].id];
-    carried_extents(n, state, b);
+    carried_extents(l, n, state, b);
     start_results(b, n->nout, state);
     for (int i = 0; i < ncarry; i++) {
         nest_copy(l, n->in[2 + i], state[i], NULL, b);
@@ -257,6 +262,20 @@ static void lower_loop(Lower *l, Node *n, Block *b) {
         if (is_own_extent(n, n->out[i].shape[0]) && n->out[i].shape[0] != known) set_int(b, n->out[i].shape[0], it, NULL, false);
 }
 
+// A call's helper writes its result straight to the caller.
+static void lower_zip_map(Lower *l, Node *n, Block *b) {
+    Val *keys = n->in[0], *x = n->in[1];
+    Buf **bufs = NEWN(Buf *, 2), *out = l->buf[n->out[0].id];
+    Ex *args = NEWN(Ex, 6);
+    if (out->kind != B_OUTPUT) fatal("%s: a sequence of maps is only supported as an output", n->name);
+    bufs[0] = l->buf[keys->id], bufs[1] = l->buf[x->id];
+    if (!bufs[0] || !bufs[1]) fatal("%s: labels or values are not in memory", n->name);
+    args[0] = e_int(keys->dt), args[1] = e_int((int64_t)dt_size(keys->dt));
+    args[2] = e_int(x->dt), args[3] = e_int((int64_t)dt_size(x->dt));
+    args[4] = x->shape[0], args[5] = x->shape[1];
+    append(b, (Stmt){.kind = ST_CALL, .text = "cnn_zip_map", .buf = out, .nbuf = 2, .nread = 2, .bufs = bufs, .narg = 6, .args = args});
+}
+
 void lower_node(Lower *l, Node *n, Block *b) {
     switch (n->op) {
     case P_scatter: lower_scatter(l, n, b); return;
@@ -265,6 +284,13 @@ void lower_node(Lower *l, Node *n, Block *b) {
     case P_random: lower_random(l, n, b); return;
     case P_if: lower_if(l, n, b); return;
     case P_loop: lower_loop(l, n, b); return;
-    default: fatal("%s: generated code has no %s yet", n->name ? n->name : "a node", n->call ? n->call->name : prim_name[n->op]);
+    case P_call:
+        if (n->call == &call_zip_map) {
+            lower_zip_map(l, n, b);
+            return;
+        }
+        break;
+    default: break;
     }
+    fatal("%s: generated code has no %s yet", n->name ? n->name : "a node", n->call ? n->call->name : prim_name[n->op]);
 }

@@ -99,6 +99,10 @@ void fuse(Lower *l) {
         l->uses[g->out[i]->id]++;
         use[g->out[i]->id].force = true;
     }
+    for (int i = 0; i < l->nload; i++) { // elements that expressions read
+        l->uses[l->load[i]->val->id]++;
+        use[l->load[i]->val->id].force = true;
+    }
     for (int i = g->nnode - 1; i >= 0; i--) {
         Node *n = g->node[i];
         bool used = false;

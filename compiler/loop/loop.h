@@ -73,7 +73,7 @@ typedef enum {
     ST_INT,     // declare the integer var = e or value (also a symbol that the run computes); unroll: assign it
     ST_IF,      // where value, or all guards, hold: body, else els
     ST_WHILE,   // while all guards hold: body
-    ST_CALL,    // text(bufs, args): a runtime helper; it only reads the first nread buffers
+    ST_CALL,    // text(bufs, args): a runtime helper; it only reads the first nread buffers; with buf, an output, text(&out, bufs, args) gives a status
     ST_FUNC,    // body outlined as a function of its own
     ST_COMMENT, // text
     ST_BLOCK,   // { body }
@@ -128,6 +128,8 @@ struct Lower {
     Block *main;     // the function's body
     Val **capture;   // of a region, by value id: the outer value that a parameter stands for, or NULL
     int next_local;
+    Ex *load; int nload, cap_load; // elements of values of g that expressions read
+    bool *guarded;   // by guard: checked
 };
 struct Program {
     Graph *g;
@@ -137,6 +139,9 @@ struct Program {
     Ex work_size;            // bytes
     Ex scratch_size;         // bytes a thread
     size_t weights_size;
+    Ex *have; int nhave, cap_have; // symbols and loads that are C variables by now; the first nsym are the inputs' extents
+    int nsym;
+    Ex *bound_var, *bound; int nbound, cap_bound_var, cap_bound; // upper bounds of symbols that the run computes
     const char *runtime[256]; int nruntime; // helper parts used, set by emit
 };
 
@@ -196,8 +201,17 @@ void nest_collapse(Stmt *s); // fuses loops that are one run in every address
 void lower_node(Lower *l, Node *n, Block *b);
 void lower_graph(Lower *l, Block *b);
 void lower_prepare(Lower *l, bool top); // fuse, buffers, layout
+// loop/dynamic.c: extents that only the run knows
+void find_loads(Lower *l);                                // sets load
+void lower_loads(Lower *l, const Node *n, Block *b);      // after n: its elements that expressions read become variables, guards are checked; NULL: parameters
+void have_symbol(Program *p, Ex atom);
+bool known_at_entry(const Program *p, Ex e);              // from the inputs' extents alone
+void set_bound(Program *p, Ex var, Ex most);
+Ex program_bound(const Program *p, Ex e);                 // known on entry and never less than e; NULL: none
+bool bound_size(const Program *p, const Options *opt, Buf *b); // b->size becomes a bound; true: --cap gave it, to be checked
+void check_room(Lower *l, Buf *buf, Ex numel, Block *b);  // before writing: ECAPACITY where it does not fit
 // loop/plan.c: lifetimes, in place, offsets. require: the whole tree. sets: alias, offset, work_size.
-void plan(Program *p);
+void plan(Program *p, const Options *opt);
 // loop/print.c
 void program_print(Text *t, const Program *p);
 #endif

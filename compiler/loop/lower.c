@@ -56,6 +56,8 @@ static void root_buffers(Lower *l, bool top) {
 static void lower_root(Lower *l, Root *r, Block *b) {
     Node *n = r->val->node;
     bool direct = r->buf == l->buf[r->val->id]; // not a second copy of an output
+    for (int i = 0; i < n->nout && n->out[i].kind == K_TENSOR && (!r->at || e_is(r->at, 0)); i++)
+        check_room(l, direct ? l->buf[n->out[i].id] : r->buf, val_numel(direct ? &n->out[i] : r->val), b);
     if (direct && (n->op == P_scatter || n->op == P_sort || n->op == P_scan || n->op == P_if || n->op == P_loop ||
                    n->op == P_call || n->op == P_random)) {
         lower_node(l, n, b);
@@ -78,10 +80,16 @@ static void lower_root(Lower *l, Root *r, Block *b) {
 }
 
 void lower_graph(Lower *l, Block *b) {
-    for (int i = 0; i < l->nroots; i++) lower_root(l, &l->roots[i], b);
+    lower_loads(l, NULL, b);
+    for (int i = 0; i < l->nroots; i++) {
+        const Node *n = l->roots[i].val->node;
+        lower_root(l, &l->roots[i], b);
+        if (i + 1 == l->nroots || l->roots[i + 1].val->node != n) lower_loads(l, n, b);
+    }
 }
 
 void lower_prepare(Lower *l, bool top) {
+    find_loads(l);
     fuse(l);
     leaf_buffers(l);
     root_buffers(l, top);
@@ -101,10 +109,13 @@ Program *lower(Graph *g, const Options *opt) {
         p->in[i] = l->buf[g->in[i]->id] = value_buf(l, B_INPUT, g->in[i]);
         p->in[i]->port = i;
     }
+    for (int i = 0; i < g->nin; i++)
+        for (int k = 0; k < g->in[i]->rank; k++) have_symbol(p, g->in[i]->shape[k]);
+    p->nsym = p->nhave;
     lower_prepare(l, true);
     l->main = block_new(NULL);
     lower_graph(l, l->main);
     p->body = l->main->first;
-    plan(p);
+    plan(p, opt);
     return p;
 }

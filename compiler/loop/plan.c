@@ -201,9 +201,11 @@ static int earlier_first(const void *a, const void *b) {
     return x->first != y->first ? x->first - y->first : x->id - y->id;
 }
 
-void plan(Program *p) {
+void plan(Program *p, const Options *opt) {
     int step = 0, nf = 0, ns = 0;
     lifetimes(p->body, &step, p);
+    for (int i = 0; i < p->nbufs; i++)
+        if (p->bufs[i]->kind == B_WORK && !p->bufs[i]->alias && p->bufs[i]->last >= 0) bound_size(p, opt, p->bufs[i]);
     step = 0;
     in_place(p->body, &step);
     Buf **fix = NEWN(Buf *, p->nbufs + 1), **sym = NEWN(Buf *, p->nbufs + 1);

@@ -16,6 +16,10 @@ static const int prim_nin[] = {
 };
 const char *const red_name[] = {"add", "mul", "max", "min", "and", "or", "argmax", "argmin", "set"};
 
+#define CALL(name, why) const CallDef call_##name = {#name, why};
+#include "tensor/call.def"
+#undef CALL
+
 enum { MAX_ELEMS = 1024 }; // of an integer tensor that is known element by element
 
 typedef struct { Node **slot; size_t cap, used; } Table;
