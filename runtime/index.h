@@ -9,9 +9,9 @@
 #include "math.h"
 
 //@ cnn_floordiv:
-/* floor(a / b), b > 0. */
+/* floor(a / b), b > 0; else 0. */
 static inline int64_t cnn_floordiv(int64_t a, int64_t b) {
-    return a >= 0 ? a / b : -((-a + b - 1) / b);
+    return b <= 0 ? 0 : a >= 0 ? a / b : -1 - (-1 - a) / b;
 }
 
 //@ cnn_floormod: cnn_floordiv

@@ -6,29 +6,14 @@ static Val *zeros(Op *o, DType dt, Ex n) { return full(o, dt, 0, 1, &n); }
 
 static Val *number(Op *o, Ex e) { return b_dims(o->g, I64, 0, NULL, &e); }
 
-// 0, 1, …, count - 1, where only the run knows the count, at most n: the iterations of a loop. Its extent is a
-// symbol of its own.
-static Val *counted(Op *o, Val *count, Ex n) {
-    Op in = *o;
-    in.g = graph_new(o->g);
-    in.g->origin = o->g->origin;
-    Val *i = b_param(in.g, &(Val){.kind = K_TENSOR, .dt = I64});
-    b_param(in.g, &(Val){.kind = K_TENSOR, .dt = BOOL});
-    Val *end = b_param(in.g, count);
-    Val *more = map2(&in, FN_lt, add(&in, i, scalar_int(&in, I64, 1)), end);
-    graph_output(in.g, more, "more");
-    graph_output(in.g, i, "i");
-    Val *any = map2(o, FN_lt, scalar_int(o, I64, 0), count);
-    return &b_loop(o->g, number(o, n), any, 0, NULL, 1, &count, in.g)->out[0];
-}
-
 Val *true_indices(Op *o, Val *mask) {
     Ex n = dim(mask, 0);
     Val *one = cast(o, mask, I64), *none = number(o, n);
     Val *place = select(o, mask, scan(o, RED_ADD, one, 0, true, false), none); // those that are false share place n
     Val *order = scatter(o, RED_SET, zeros(o, I64, e_add(n, e_int(1))), place, iota(o, I64, n), 0);
-    Val *at = counted(o, reduce_sum(o, one, -1, NULL, false), n);
-    return b_gather(o->g, order, at, 0);
+    Val *count = reduce_sum(o, one, -1, NULL, false);
+    Ex m = count->elems ? count->elems[0] : e_min(e_size(count, 0, NULL), n);
+    return slice(o, order, 0, e_int(0), m, e_int(1));
 }
 
 static bool is_nonzero(const Data *d, size_t i) {

@@ -80,7 +80,7 @@ static void op_constant(Op *o) {
 // y[..] = value, by default 0
 static void op_constant_of_shape(Op *o) {
     Ex s[MAX_RANK];
-    int rank = need_ints(o, 0, s, MAX_RANK);
+    int rank = need_sizes(o, 0, s, MAX_RANK);
     Val *value = attr_has(o, "value") ? attr_tensor(o, "value") : NULL;
     value = value ? reshape(o, value, 0, NULL) : scalar(o, F32, 0);
     o->out[0] = expand_to(o, value, rank, s);
@@ -151,7 +151,7 @@ static void op_eye_like(Op *o) {
 // y[i] = a0 - a1*cos(2 pi i/m) + a2*cos(4 pi i/m), m = n, or n - 1 if not periodic; in double, then rounded
 static void cosine_window(Op *o, double a0, double a1, double a2) {
     Ex n[1];
-    if (need_ints(o, 0, n, 1) != 1)
+    if (need_sizes(o, 0, n, 1) != 1)
         op_fail(o, "the size must be a single number");
     Ex m = attr_int(o, "periodic") ? n[0] : e_max(e_sub(n[0], e_int(1)), e_int(1));
     Val *period = cast(o, b_dims(o->g, I64, 0, NULL, &m), F64);
@@ -180,7 +180,7 @@ static Val *normalized(Op *o, DType dt, Ex n, bool ends) {
 static void op_affine_grid(Op *o) {
     Val *theta = o->in[0], *sum = NULL;
     Ex size[5], s[MAX_RANK];
-    int k = need_ints(o, 1, size, 5) - 2;
+    int k = need_sizes(o, 1, size, 5) - 2;
     if (k < 2 || theta->rank != 3)
         op_fail(o, "a grid of %d axes from %d dimensions", k, theta->rank);
     DType calc = theta->dt == F64 ? F64 : F32;

@@ -156,9 +156,13 @@ Ex known_number(Op *o, int input, const char *what) {
     const Data *d = dt_is_float(v->dt) ? val_const(v) : NULL;
     if (d && d->n == 1)
         return e_int((int64_t)data_get(d, 0).f);
-    if (!dt_is_int(v->dt) || known_ints(v, e, 1) != 1)
-        op_fail(o, "%s must be a single number known when compiling", what);
-    return e[0];
+    if (dt_is_int(v->dt) && known_ints(v, e, 1) == 1)
+        return e[0];
+    int64_t n = 1;
+    if (v->rank > 1 || (v->rank == 1 && (!dim_const(v, 0, &n) || n != 1)) || v->dt == STR)
+        op_fail(o, "%s must be a single number", what);
+    Ex first = e_int(0);
+    return e_size(cast(o, v, I64), v->rank, &first);
 }
 
 // y[.., k, ..] = index[..] == k ? values[1] : values[0]
@@ -181,6 +185,7 @@ static void op_top_k(Op *o) {
     int axis = axis_attr(o, x->rank);
     Ex k = o->since >= 10 ? known_number(o, 1, "k") : e_int(attr_int(o, "k"));
     graph_guard(o->g, G_GE, dim(x, axis), k, origin(o));
+    k = e_min(k, dim(x, axis));
     sort(o, x, axis, attr_int_or(o, "largest", 1) != 0, &values, &index);
     o->out[0] = slice(o, values, axis, e_int(0), k, e_int(1));
     if (o->nout > 1)

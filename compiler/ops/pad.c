@@ -93,7 +93,7 @@ static void op_center_crop_pad(Op *o) {
     Val *x = o->in[0];
     Ex size[MAX_RANK], two = e_int(2), zero = e_int(0);
     const int64_t *a;
-    int n = need_ints(o, 1, size, MAX_RANK), naxes = attr_ints(o, "axes", &a);
+    int n = need_sizes(o, 1, size, MAX_RANK), naxes = attr_ints(o, "axes", &a);
     if (n != (naxes < 0 ? x->rank : naxes))
         op_fail(o, "%d extents for %d axes", n, naxes < 0 ? x->rank : naxes);
     for (int i = 0; i < n; i++) {

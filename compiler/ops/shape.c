@@ -64,10 +64,37 @@ static Ex missing_extent(Op *o, const Val *x, int rank, const Ex *y, int at) {
     return e_div(a, b);
 }
 
+// The extents of a reshape whose shape only the run knows: v = shape[i] == 0 ? dim(x, i) : shape[i], and where
+// shape[i] == -1 the size of x by the product of the others.
+static void reshape_at_run(Op *o, Val *x) {
+    Ex s[MAX_RANK], size = numel(x), zero = e_int(0);
+    int rank = need_ints(o, 1, s, MAX_RANK), all = 0;
+    Val *shape = cast(o, o->in[1], I64), *none = scalar_int(o, I64, -1), *one = scalar_int(o, I64, 1);
+    if (rank > 0 && attr_int_or(o, "allowzero", 0) == 0) {
+        for (int i = 0; i < rank; i++)
+            s[i] = i < x->rank ? x->shape[i] : zero;
+        shape = select(o, map2(o, FN_eq, shape, scalar_int(o, I64, 0)), ints(o, rank, s), shape);
+    }
+    if (rank > 0) {
+        Val *rest = map2(o, FN_eq, shape, none), *others = reduce(o, RED_MUL, select(o, rest, one, shape), 1, &all, true);
+        Val *missing = divide(o, b_dims(o->g, I64, 0, NULL, &size), map2(o, FN_max, others, one));
+        shape = select(o, rest, missing, shape);
+    }
+    for (int i = 0; i < rank; i++) {
+        Ex at = e_int(i);
+        s[i] = e_size(shape, 1, &at);
+    }
+    o->out[0] = reshape(o, x, rank, s);
+}
+
 // y = x in another shape; 0 keeps a dimension (but with allowzero), -1 is what remains
 static void op_reshape(Op *o) {
     Val *x = o->in[0];
     Ex s[2 * MAX_RANK];
+    if (o->since >= 5 && o->in[1] && known_ints(o->in[1], s, 2 * MAX_RANK) < 0) {
+        reshape_at_run(o, x);
+        return;
+    }
     int rank = ints_of(o, o->since >= 5 ? 1 : -1, "shape", s), infer = -1;
     if (rank < 0)
         op_fail(o, "the shape is missing");
@@ -161,7 +188,7 @@ static void split_sizes(Op *o, Ex n, Ex *size) {
     Ex *v = NEWN(Ex, o->nout > 2 * MAX_RANK ? o->nout : 2 * MAX_RANK);
     int have = -1;
     if (o->since < 2 || o->since >= 13)
-        have = o->nin > 1 && o->in[1] ? need_ints(o, 1, v, o->nout) : -1;
+        have = o->nin > 1 && o->in[1] ? need_sizes(o, 1, v, o->nout) : -1;
     const int64_t *a;
     if (have < 0 && o->since < 13 && (have = attr_ints(o, "split", &a)) > 0)
         for (int i = 0; i < have && i < o->nout; i++)
@@ -261,7 +288,7 @@ static void op_slice(Op *o) {
 static void op_expand(Op *o) {
     Val *x = o->in[0];
     Ex s[MAX_RANK];
-    int rank = need_ints(o, 1, s, MAX_RANK);
+    int rank = need_sizes(o, 1, s, MAX_RANK);
     Val *one = full(o, x->dt == STR ? I64 : x->dt, 0, rank, s), *both[2] = {x, one};
     rank = broadcast_shape(o, 2, both, s);
     o->out[0] = expand_to(o, x, rank, s);
@@ -287,7 +314,7 @@ static Val *repeat(Op *o, Val *x, int axis, Ex n) {
 static void op_tile(Op *o) {
     Val *x = o->in[0];
     Ex s[MAX_RANK];
-    int n = need_ints(o, 1, s, MAX_RANK);
+    int n = need_sizes(o, 1, s, MAX_RANK);
     if (n != x->rank)
         op_fail(o, "%d repeats for %d dimensions", n, x->rank);
     for (int i = 0; i < n; i++)

@@ -40,11 +40,30 @@ int known_ints(Val *x, Ex *v, int max) {
     return (int)n;
 }
 
+// The elements of an input that only the run knows; their number must be known.
+static int load_ints(Op *o, int input, Ex *v, int max, Ex load(Val *, int, const Ex *)) {
+    Val *x = o->in[input];
+    int64_t n = 1;
+    if (x->kind != K_TENSOR || x->rank > 1 || !dt_is_int(x->dt) || (x->rank == 1 && !dim_const(x, 0, &n)))
+        op_fail(o, "input %d must be a list of integers of known length", input);
+    if (n > max) op_fail(o, "input %d has %lld elements, at most %d are expected", input, (long long)n, max);
+    for (int i = 0; i < n; i++) {
+        Ex at = e_int(i);
+        v[i] = load(x, x->rank, &at);
+    }
+    return (int)n;
+}
+
 int need_ints(Op *o, int input, Ex *v, int max) {
     if (input >= o->nin || !o->in[input]) op_fail(o, "input %d is missing", input);
     int n = known_ints(o->in[input], v, max);
-    if (n < 0) op_fail(o, "the elements of input %d must be known when compiling, at most %d of them", input, max);
-    return n;
+    return n < 0 ? load_ints(o, input, v, max, e_load) : n;
+}
+
+int need_sizes(Op *o, int input, Ex *v, int max) {
+    if (input >= o->nin || !o->in[input]) op_fail(o, "input %d is missing", input);
+    int n = known_ints(o->in[input], v, max);
+    return n < 0 ? load_ints(o, input, v, max, e_size) : n;
 }
 
 int need_axes(Op *o, Val *x, int input, const char *attr, int *axes, int rank) {

@@ -11,12 +11,39 @@ typedef struct { const Rewrite *rw; int depth, nsub, cap_var, cap_by; Ex *var, *
 
 static Graph *rewrite(const Graph *old, Graph *parent, Run *run);
 
-// Which nodes the outputs need, by node id.
+void ex_each_load(Ex e, LoadVisit *f, void *ctx) {
+    if (e->kind == X_LOAD) f(e, ctx);
+    for (int i = 0; i < e->n; i++) ex_each_load(e->kind == X_SUM ? e->t[i].m : e->a[i], f, ctx);
+}
+
+static int regions_of(const Node *n) { return !n->region ? 0 : n->op == P_if ? 2 : 1; }
+
+// The loads of a node's expressions, of its regions' too.
+void node_each_load(const Node *n, LoadVisit *f, void *ctx) {
+    for (int i = 0; i < n->nex; i++) ex_each_load(n->ex[i], f, ctx);
+    for (int i = 0; i < n->nout; i++)
+        for (int k = 0; k < n->out[i].rank; k++) ex_each_load(n->out[i].shape[k], f, ctx);
+    for (int r = 0; r < regions_of(n); r++)
+        for (int i = 0; i < n->region[r].g->nnode; i++) node_each_load(n->region[r].g->node[i], f, ctx);
+}
+
+typedef struct { const Graph *g; bool *live; } Live;
+
+static void mark_load(Ex load, void *ctx) {
+    Live *l = ctx;
+    if (load->val->node->g == l->g) l->live[load->val->node->id] = true;
+}
+
+// Which nodes the outputs need, by node id: by operands, and by elements that expressions read.
 static bool *reachable(const Graph *g) {
     bool *live = NEWN(bool, g->nnode + 1);
+    Live l = { g, live };
     for (int i = 0; i < g->nout; i++) live[g->out[i]->node->id] = true;
-    for (int i = g->nnode - 1; i >= 0; i--)
-        for (int k = 0; live[i] && k < g->node[i]->nin; k++) live[g->node[i]->in[k]->node->id] = true;
+    for (int i = g->nnode - 1; i >= 0; i--) {
+        if (!live[i]) continue;
+        for (int k = 0; k < g->node[i]->nin; k++) live[g->node[i]->in[k]->node->id] = true;
+        node_each_load(g->node[i], mark_load, &l);
+    }
     return live;
 }
 
@@ -124,6 +151,28 @@ static void learn(Run *run, const Val *was, const Val *is) {
     }
 }
 
+typedef struct { Run *run; Val *const *map; const Graph *g; } LoadMap;
+
+// A load of a value reads the new value from now on, or is what is known of it.
+static void map_load(Ex load, void *ctx) {
+    LoadMap *m = ctx;
+    Run *run = m->run;
+    if (load->val->node->g != m->g || !m->map[load->val->id]) return;
+    for (int i = 0; i < run->nsub; i++)
+        if (run->var[i] == load) return;
+    Val *v = m->map[load->val->id];
+    const Ex *idx = substitute(run, load->n, load->a);
+    Ex by;
+    int64_t at = 0;
+    bool known = (v->elems || val_const(v)) && v->rank <= 1 && (v->rank == 0 || e_is_const(idx[0], &at));
+    if (known) by = v->elems ? v->elems[at] : e_int(data_get(val_const(v), (size_t)at).i);
+    else by = load->c ? e_size(v, load->n, idx) : e_load(v, load->n, idx);
+    if (by == load) return;
+    PUSH(run->var, run->nsub, run->cap_var, load);
+    run->nsub--;
+    PUSH(run->by, run->nsub, run->cap_by, by);
+}
+
 static bool same_type(const Val *a, const Val *b) {
     return a->dt == b->dt && a->kind == b->kind && (a->kind != K_TENSOR || val_same_shape(a, b));
 }
@@ -132,6 +181,7 @@ static void splice(Graph *g, const Graph *region, Val *const *args, Val **out, R
 
 static void rewrite_node(Graph *g, const Node *old, Val **map, Run *run) {
     const Rewrite *rw = run->rw;
+    node_each_load(old, map_load, &(LoadMap){ run, map, old->g });
     const Node *n = substituted(run, old);
     Val **in = NEWN(Val *, n->nin + n->nout + 1), **out = in + n->nin;
     for (int i = 0; i < n->nin; i++) in[i] = map[n->in[i]->id];
@@ -168,6 +218,29 @@ static void copy_guards(Graph *g, const Graph *old) {
             there = g->guard[k].kind == old->guard[i].kind && g->guard[k].a == old->guard[i].a && g->guard[k].b == old->guard[i].b;
         if (!there) PUSH(g->guard, g->nguard, g->cap_guard, old->guard[i]);
     }
+}
+
+typedef struct { const Graph *g; bool *lost; } LostLoad;
+
+static void find_lost(Ex load, void *ctx) {
+    LostLoad *l = ctx;
+    *l->lost |= load->val->node->g == l->g;
+}
+
+// Loads that only guards read; a guard on a value that nothing needs goes.
+static void guard_loads(Graph *g, const Graph *old, Val *const *map, Run *run) {
+    LoadMap m = { run, map, old };
+    int n = 0;
+    for (int i = 0; i < g->nguard; i++) {
+        Guard q = g->guard[i];
+        bool lost = false;
+        ex_each_load(q.a, map_load, &m), ex_each_load(q.b, map_load, &m);
+        const Ex *ab = substitute(run, 2, (Ex[]){ q.a, q.b });
+        LostLoad lose = { old, &lost };
+        ex_each_load(ab[0], find_lost, &lose), ex_each_load(ab[1], find_lost, &lose);
+        if (!lost) g->guard[n++] = q;
+    }
+    g->nguard = n;
 }
 
 static void substitute_guards(Graph *g, const Run *run) {
@@ -207,6 +280,7 @@ static Graph *rewrite(const Graph *old, Graph *parent, Run *run) {
     copy_guards(g, old);
     rewrite_nodes(g, old, map, run);
     for (int i = 0; i < old->nout; i++) graph_output(g, map[old->out[i]->id], old->out_name[i]);
+    guard_loads(g, old, map, run);
     if (run->nsub) substitute_guards(g, run);
     run->depth--;
     return g;

@@ -42,7 +42,10 @@ static int64_t ex_value(Ex var, void *ctx) {
         }
         at += i * v->stride[k];
     }
-    return scalar_load(v->dt, view_at(v, at)).i;
+    int64_t i = scalar_load(v->dt, view_at(v, at)).i;
+    if (var->kind != X_LOAD || (i >= var->lo && i <= var->hi)) return i;
+    eval_fail(e, CNN_ESHAPE);
+    return 1;
 }
 
 bool eval_ex(Eval *e, Ex x, int64_t *value) {

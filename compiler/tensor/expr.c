@@ -106,7 +106,7 @@ static void set_interval(Expr *e) {
         break;
     case X_MIN: e->lo = min2(a->lo, b->lo), e->hi = min2(a->hi, b->hi); break;
     case X_MAX: e->lo = max2(a->lo, b->lo), e->hi = max2(a->hi, b->hi); break;
-    case X_LOAD: e->lo = INT64_MIN, e->hi = INT64_MAX; break;
+    case X_LOAD: e->lo = e->c ? 0 : INT64_MIN, e->hi = e->c ? INT32_MAX : INT64_MAX; break;
     case X_VAR: break; // given
     }
 }
@@ -154,6 +154,8 @@ Ex e_index(const char *name, Ex extent) {
 }
 
 Ex e_load(Val *v, int n, const Ex *idx) { return make(&(Expr){.kind = X_LOAD, .n = n, .a = idx, .val = v}); }
+
+Ex e_size(Val *v, int n, const Ex *idx) { return make(&(Expr){.kind = X_LOAD, .n = n, .a = idx, .val = v, .c = 1}); }
 
 // ---- sums -------------------------------------------------------------------------------------
 
@@ -567,7 +569,7 @@ Ex e_subst_all(Ex e, int n, const Ex *var, const Ex *by) {
     case X_MOD: return e_mod(a[0], a[1]);
     case X_MIN: return e_min(a[0], a[1]);
     case X_MAX: return e_max(a[0], a[1]);
-    case X_LOAD: return e_load(e->val, e->n, a);
+    case X_LOAD: return e->c ? e_size(e->val, e->n, a) : e_load(e->val, e->n, a);
     default: return e;
     }
 }
@@ -595,6 +597,52 @@ int64_t e_eval(Ex e, EvalVar *value, void *ctx) {
     case X_MOD: return b ? a - b * floor_div(a, b) : 0;
     case X_MIN: return min2(a, b);
     default: return max2(a, b);
+    }
+}
+
+// ---- bounds -----------------------------------------------------------------------------------
+
+static bool has_load(Ex e) {
+    if (e->kind == X_LOAD) return true;
+    for (int i = 0; i < e->n; i++)
+        if (has_load(e->kind == X_SUM ? e->t[i].m : e->a[i])) return true;
+    return false;
+}
+
+static Ex e_floor(Ex e) { return !has_load(e) ? e : e->lo != INT64_MIN ? e_int(e->lo) : NULL; }
+
+static Ex bound_sum(Ex e) {
+    Ex r = e_int(e->c);
+    for (int i = 0; i < e->n; i++) {
+        Ex m = e->t[i].k > 0 ? e_bound(e->t[i].m) : e_floor(e->t[i].m);
+        if (!m) return NULL;
+        r = e_add(r, e_scale(m, e->t[i].k));
+    }
+    return r;
+}
+
+Ex e_bound(Ex e) {
+    if (!has_load(e)) return e;
+    if (e->kind == X_LOAD) return NULL;
+    if (e->kind == X_SUM) return bound_sum(e);
+    if (e->kind == X_MUL) {
+        Ex r = e_int(1);
+        for (int i = 0; i < e->n; i++) {
+            Ex f = e->a[i]->lo >= 0 ? e_bound(e->a[i]) : NULL;
+            if (!f) return NULL;
+            r = e_mul(r, f);
+        }
+        return r;
+    }
+    Ex a = e_bound(e->a[0]), b = e_bound(e->a[1]), low;
+    switch (e->kind) {
+    case X_DIV:
+        low = e_floor(e->a[1]);
+        if (low && low->lo > 0 && a) return low == e->a[1] || e->a[0]->lo >= 0 ? e_div(a, low) : NULL;
+        return e->a[0]->lo >= 0 && e->a[1]->lo >= 0 ? a : NULL;
+    case X_MOD: return b && e->a[1]->lo > 0 ? e_sub(b, e_int(1)) : NULL;
+    case X_MIN: return a && b ? e_min(a, b) : a ? a : b;
+    default: return a && b ? e_max(a, b) : NULL;
     }
 }
 

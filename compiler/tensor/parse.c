@@ -136,7 +136,9 @@ static int expr_list(In *in, Scope *s, const char *close, Ex *out, int max) {
 
 static Ex function(In *in, Scope *s, const char *name) {
     Ex a[2];
-    if (expr_list(in, s, ")", a, 2) != 2) bad(in, "two operands expected");
+    int n = expr_list(in, s, ")", a, 2);
+    if (n == 1 && !strcmp(name, "size") && a[0]->kind == X_LOAD) return e_size(a[0]->val, a[0]->n, a[0]->a);
+    if (n != 2) bad(in, "two operands expected");
     if (!strcmp(name, "div")) return e_div(a[0], a[1]);
     if (!strcmp(name, "mod")) return e_mod(a[0], a[1]);
     if (!strcmp(name, "min")) return e_min(a[0], a[1]);

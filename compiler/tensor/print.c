@@ -95,8 +95,10 @@ static void put_ex(Text *t, const Graph *g, Ex e) {
         }
         return;
     case X_LOAD:
+        if (e->c) put(t, "size(");
         put_val(t, g, e->val);
         put_args(t, g, e->n, e->a, "[", "]");
+        if (e->c) put(t, ")");
         return;
     case X_DIV: put_args(t, g, 2, e->a, "div(", ")"); return;
     case X_MOD: put_args(t, g, 2, e->a, "mod(", ")"); return;

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+// Extents that only the run knows: elements of integer tensors become C variables as soon as they are
+// computed, guards on them are checked there, outputs are measured against the room that the caller
+// gives, and buffers of the work area get the size of an upper bound.
+#include "loop/loop.h"
+#include <stdlib.h>
+#include <string.h>
+
+// ---- loads ------------------------------------------------------------------------------------
+
+static void find_load(Ex load, void *ctx) {
+    Lower *l = ctx;
+    if (load->val->node->g != l->g) return;
+    for (int i = 0; i < l->nload; i++)
+        if (l->load[i] == load) return;
+    PUSH(l->load, l->nload, l->cap_load, load);
+}
+
+void find_loads(Lower *l) {
+    for (int i = 0; i < l->g->nnode; i++) node_each_load(l->g->node[i], find_load, l);
+    for (int i = 0; i < l->g->nguard; i++) {
+        ex_each_load(l->g->guard[i].a, find_load, l);
+        ex_each_load(l->g->guard[i].b, find_load, l);
+    }
+    l->guarded = NEWN(bool, l->g->nguard + 1);
+}
+
+static bool have(const Program *p, Ex atom) {
+    for (int i = 0; i < p->nhave; i++)
+        if (p->have[i] == atom) return true;
+    return false;
+}
+
+void have_symbol(Program *p, Ex atom) {
+    if ((atom->kind == X_VAR || atom->kind == X_LOAD) && !have(p, atom)) PUSH(p->have, p->nhave, p->cap_have, atom);
+}
+
+// Whether all variables and loads of e are among the first n that the program has; those of the inputs come first.
+static bool all_among(const Program *p, Ex e, int n) {
+    if (e->kind == X_VAR || e->kind == X_LOAD) {
+        for (int i = 0; i < n; i++)
+            if (p->have[i] == e) return true;
+        return false;
+    }
+    for (int i = 0; i < e->n; i++)
+        if (!all_among(p, e->kind == X_SUM ? e->t[i].m : e->a[i], n)) return false;
+    return true;
+}
+
+bool known_at_entry(const Program *p, Ex e) { return all_among(p, e, p->nsym); }
+
+static void set_status(Block *b, const char *status, Ex e, Ex n) {
+    Range *r = NEW(Range);
+    *r = (Range){e, n};
+    append(b, (Stmt){.kind = ST_STATUS, .text = status, .nguard = 1, .guard = r});
+}
+
+static void declare(Lower *l, Block *b, Ex load) {
+    Program *p = l->prog;
+    if (have(p, load)) return;
+    Ex plain = e_load(load->val, load->n, load->a);
+    if (load != plain) {
+        declare(l, b, plain);
+        set_status(b, "CNN_ESHAPE", plain, e_int(load->hi + 1));
+        append(b, (Stmt){.kind = ST_INT, .var = load, .e = plain});
+    } else {
+        Buf *buf = l->buf[load->val->id];
+        Block *in = block_new(b); // what gen binds there stays there
+        Sx *x = buf ? sx_load(buf, buf_offset(buf, load->a), 0) : gen(l, in, load->val, load->a);
+        for (Stmt *s = in->first; s; s = s->next) append(b, *s);
+        append(b, (Stmt){.kind = ST_INT, .var = load, .value = x});
+    }
+    have_symbol(p, load);
+}
+
+static void lower_guard(const Guard *q, Block *b) {
+    Ex d = e_sub(q->a, q->b), one = e_int(1);
+    switch (q->kind) {
+    case G_EQ: set_status(b, "CNN_ESHAPE", d, one); return;
+    case G_GE: set_status(b, "CNN_ESHAPE", d, e_int(INT64_MAX)); return;
+    case G_BROADCAST: set_status(b, "CNN_ESHAPE", e_mul(e_sub(q->b, one), d), one); return;
+    case G_DIV: set_status(b, "CNN_ESHAPE", e_mod(q->a, q->b), one); return;
+    }
+}
+
+// The guards whose parts are there; those of inputs' sizes alone are checked on entry.
+static void lower_guards(Lower *l, Block *b) {
+    for (int i = 0; i < l->g->nguard; i++) {
+        const Guard *q = &l->g->guard[i];
+        if (l->guarded[i] || !all_among(l->prog, q->a, l->prog->nhave) || !all_among(l->prog, q->b, l->prog->nhave)) continue;
+        l->guarded[i] = true;
+        if (l->up || !known_at_entry(l->prog, q->a) || !known_at_entry(l->prog, q->b)) lower_guard(q, b);
+    }
+}
+
+void lower_loads(Lower *l, const Node *n, Block *b) {
+    for (int i = 0; i < l->nload; i++) {
+        const Val *v = l->load[i]->val;
+        if (n ? v->node == n : !l->root[v->id]) declare(l, b, l->load[i]);
+    }
+    for (int i = 0; n && (n->op == P_if || n->op == P_loop) && i < n->nout; i++)
+        for (int k = 0; k < n->out[i].rank; k++) have_symbol(l->prog, n->out[i].shape[k]);
+    lower_guards(l, b);
+}
+
+// ---- room -------------------------------------------------------------------------------------
+
+void set_bound(Program *p, Ex var, Ex most) {
+    if (var == most) return;
+    PUSH(p->bound_var, p->nbound, p->cap_bound_var, var);
+    p->nbound--;
+    PUSH(p->bound, p->nbound, p->cap_bound, most);
+}
+
+Ex program_bound(const Program *p, Ex e) {
+    for (int step = 0; step < 8 && !known_at_entry(p, e); step++) {
+        Ex by = e_bound(e_subst_all(e, p->nbound, p->bound_var, p->bound));
+        if (!by || by == e) return NULL;
+        e = by;
+    }
+    return known_at_entry(p, e) ? e : NULL;
+}
+
+// An equal number of elements by a guard, as of a reshape.
+static Ex guarded_numel(const Program *p, const Val *v) {
+    Ex n = val_numel(v);
+    for (const Graph *g = v->node->g; g; g = g->parent)
+        for (int i = 0; i < g->nguard; i++) {
+            const Guard *q = &g->guard[i];
+            Ex other = q->a == n ? q->b : q->b == n ? q->a : NULL;
+            Ex most = other && q->kind == G_EQ ? program_bound(p, other) : NULL;
+            if (most) return most;
+        }
+    return NULL;
+}
+
+static bool named(const char *option, const char *name) {
+    size_t n = name ? strlen(name) : 0;
+    return n && !strncmp(option, name, n) && option[n] == '=';
+}
+
+static int64_t given_cap(const Options *opt, const Buf *b) { // bytes, or -1
+    for (int i = 0; opt && i < opt->ncap; i++)
+        if (named(opt->cap[i], b->name) || (b->val && (named(opt->cap[i], b->val->name) || named(opt->cap[i], b->val->node->name))))
+            return strtoll(strrchr(opt->cap[i], '=') + 1, NULL, 10);
+    return -1;
+}
+
+bool bound_size(const Program *p, const Options *opt, Buf *b) {
+    if (known_at_entry(p, b->size)) return false;
+    Ex most = program_bound(p, b->size), numel = b->val && !most ? guarded_numel(p, b->val) : NULL;
+    if (numel) most = e_add(numel, e_int(b->slack));
+    int64_t cap = most ? -1 : given_cap(opt, b);
+    const char *name = b->val && b->val->name ? b->val->name : b->name;
+    if (!most && cap < 0)
+        fatal("%s: the size of '%s' (%s elements) depends on data and has no bound; --cap %s=BYTES gives it room",
+              b->val && b->val->node->name ? b->val->node->name : "a node", name, e_str(b->size), name);
+    b->size = most ? most : e_int(cap / (int64_t)dt_size(b->dt) + b->slack);
+    return !most;
+}
+
+void check_room(Lower *l, Buf *buf, Ex numel, Block *b) {
+    if (!all_among(l->prog, numel, l->prog->nhave)) return; // a branch or an iteration checks
+    Ex bytes = e_mul(numel, e_int((int64_t)dt_size(buf->dt)));
+    if (buf->kind == B_OUTPUT && !known_at_entry(l->prog, numel)) {
+        Ex cap = e_sym(arena_printf("cap%d", buf->port), 0, INT64_MAX); // what the caller gives, in bytes
+        set_status(b, "CNN_ECAPACITY", e_sub(cap, bytes), e_int(INT64_MAX));
+    } else if (buf->kind == B_WORK && !buf->alias && bound_size(l->prog, l->opt, buf)) {
+        Ex room = e_mul(e_sub(buf->size, e_int(buf->slack)), e_int((int64_t)dt_size(buf->dt)));
+        set_status(b, "CNN_ECAPACITY", e_sub(room, bytes), e_int(INT64_MAX));
+    }
+}
