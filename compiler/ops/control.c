@@ -369,5 +369,31 @@ static void op_scan(Op *o) {
     for (int i = 0; i < o->nout; i++) o->out[i] = y[i];
 }
 
-const OpDef ops_control[] = {
-    {"Constant", 1, constant}, {"If", 1, op_if}, {"Loop", 1, op_loop}, {"Scan", 9, op_scan}, {NULL, 0, NULL}};
+// The first version: input 0 gives lengths, everything has a leading batch axis, and axis 1 is scanned.
+static void op_scan8(Op *o) {
+    enum { MOST = 1024 };
+    Op in = *o; // without the lengths
+    in.in++;
+    in.nin--;
+    if (o->in[0]) op_fail(o, "sequence_lens is not supported");
+    if (in.nin < 1 || attr_int(o, "num_scan_inputs") > in.nin) op_fail(o, "more scan inputs than inputs");
+    for (int i = 0; i < in.nin; i++)
+        if (!in.in[i] || in.in[i]->rank < 1) op_fail(o, "input %d needs a batch axis", i + 1);
+    int64_t batch = need_const(o, dim(in.in[0], 0), "the batch");
+    if (batch < 1 || batch > MOST) op_fail(o, "a batch of %lld", (long long)batch);
+    Val **x = NEWN(Val *, in.nin), **y = NULL, ***part = NEWN(Val **, o->nout + 1);
+    for (int i = 0; i < o->nout; i++) part[i] = NEWN(Val *, batch);
+    for (int64_t b = 0; b < batch; b++) {
+        ScanShape s = {0};
+        for (int i = 0; i < in.nin; i++) x[i] = squeeze(o, slice1(o, in.in[i], 0, b), 0);
+        scan_shape(&in, &s, x);
+        for (int i = 0; i < s.nscan; i++) s.reversed[i] = scan_reversed(o, "directions", i);
+        y = NEWN(Val *, s.nstate + s.nout + 1);
+        scan_loop(&in, &s, x, y);
+        for (int i = 0; i < o->nout; i++) part[i][b] = unsqueeze(o, y[i], 0);
+    }
+    for (int i = 0; i < o->nout; i++) o->out[i] = concat(o, (int)batch, part[i], 0);
+}
+
+const OpDef ops_control[] = {{"Constant", 1, constant}, {"If", 1, op_if},     {"Loop", 1, op_loop},
+                             {"Scan", 8, op_scan8},     {"Scan", 9, op_scan}, {NULL, 0, NULL}};
