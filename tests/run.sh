@@ -226,6 +226,7 @@ sanitize='-std=gnu11 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=a
 test_conformance() {
     conformance conformance "$out/cnncc-run" --cc tcc
     conformance conformance_constant "$out/cnncc-run" --quiet --cc tcc --constant
+    python_group older 300 "$python" tests/conformance/older.py --runner "$out/cnncc-run"
 }
 
 test_compilers() {
