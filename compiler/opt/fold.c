@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Constant subgraphs become constants, where that does not cost bytes: views of constants stay views,
-// and what is computed is stored only if it is no larger than what it is computed from, or small.
+// and what is computed is stored if it is no larger than what it is computed from, or small, or within
+// a budget for what grows (weights stored in a narrower type, which are cast before use).
 // An if whose condition is constant becomes the branch it takes.
 #include "opt/rewrite.h"
 
-enum { SMALL = 64 << 10, SMALL_VIEW = 4 << 10 }; // bytes
+enum { SMALL = 64 << 10, SMALL_VIEW = 4 << 10, GROWTH = 64 << 20 }; // bytes
 
 // What is known of a value before any is computed: constant or not, and the bytes that its distinct
 // elements take. By value id.
@@ -50,14 +51,17 @@ static void know(Known *k, const Node *n) {
 }
 
 // Whether the value of a constant node should be stored.
-static bool worth(const Known *k, const Node *n) {
+static bool worth(const Known *k, const Node *n, size_t *growth) {
     size_t from = 0, bytes = k->bytes[n->out[0].id], full = 0;
     if (n->op == P_const || n->op == P_iota || n->op == P_dims || n->nout != 1 || !k->constant[n->out[0].id]) return false;
     constant_shape(&n->out[0], &full);
     for (int i = 0; i < n->nin; i++) from += k->bytes[n->in[i]->id];
     if (n->op == P_expand || n->op == P_window || n->op == P_copy) return false;
     if (is_view(n->op)) return full <= SMALL_VIEW || bytes <= dt_size(n->out[0].dt);
-    return bytes <= from || full <= SMALL || bytes <= dt_size(n->out[0].dt);
+    if (bytes <= from || full <= SMALL || bytes <= dt_size(n->out[0].dt)) return true;
+    if (bytes > 8 * from || bytes - from > *growth) return false;
+    *growth -= bytes - from;
+    return true;
 }
 
 static Val *fold(Graph *g, const Val *old, void *ctx) {
@@ -69,7 +73,7 @@ static Val *fold(Graph *g, const Val *old, void *ctx) {
 
 // Which values are to be replaced: worth it, and used by something that is not replaced itself.
 typedef struct { const Graph *g; bool *fold; } Choice;
-typedef struct { Choice *v; int n, cap; } Choices;
+typedef struct { Choice *v; int n, cap; size_t growth; } Choices; // growth: bytes that may still be added
 
 static void choose(Choices *c, const Graph *g) {
     Known k = { NEWN(bool, g->nval + 1), NEWN(size_t, g->nval + 1) };
@@ -79,7 +83,7 @@ static void choose(Choices *c, const Graph *g) {
     for (int i = g->nnode - 1; i >= 0; i--) {
         Node *n = g->node[i];
         if (!live[i]) continue;
-        replace[i] = worth(&k, n) && val_const(&n->out[0]);
+        replace[i] = worth(&k, n, &c->growth) && val_const(&n->out[0]);
         for (int j = 0; j < n->nin && !replace[i]; j++) live[n->in[j]->node->id] = true;
     }
     PUSH(c->v, c->n, c->cap, ((Choice){ g, replace }));
@@ -104,7 +108,7 @@ static Graph *branch(const Node *n, Val *const *in) {
 
 void pass_fold(Graph *g, const Options *opt) {
     (void)opt;
-    Choices c = { 0 };
+    Choices c = { .growth = GROWTH };
     Rewrite rw = { .before = replaced, .branch = branch, .ctx = &c };
     graph_adopt(g, graph_rebuild(graph_rewrite(g, g->parent, &rw)));
 }
