@@ -79,6 +79,8 @@ static Val *row_order(Op *o, Val *rows, int64_t m) {
 // Which of the ordered rows differ from the one before; the first does.
 static Val *starts(Op *o, Val *rows, Val *order) {
     Ex n = dim(rows, 0), one = e_int(1), less = e_max(e_sub(n, one), e_int(0));
+    if (e_is(less, 0))
+        return full(o, BOOL, 1, 1, &n);
     Val *sorted = take(o, rows, order, 0);
     Val *same = map2(o, FN_eq, slice(o, sorted, 0, e_int(0), less, one), slice(o, sorted, 0, e_sub(n, less), less, one));
     Val *differs = map1(o, FN_not, reduce(o, RED_AND, same, 1, (int[]){1}, false));
