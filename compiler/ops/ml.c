@@ -239,7 +239,7 @@ static SvmPairs svm_pairs(Op *o, int classes, const int64_t *per_class, int vect
 {
     const float *c = NULL;
     SvmPairs s = {.classes = classes, .pairs = classes * (classes - 1) / 2, .vectors = vectors};
-    if (attr_floats(o, "coefficients", &c) < (classes - 1) * vectors)
+    if (attr_floats(o, "coefficients", &c) < (int64_t)(classes - 1) * vectors)
         op_fail(o, "attribute coefficients is too short");
     double *w = NEWN(double, (size_t)vectors * (size_t)s.pairs + 1), *a = NEWN(double, s.pairs * classes + 1);
     double *b = NEWN(double, s.pairs * classes + 1);
@@ -324,8 +324,13 @@ static void svm_classifier(Op *o)
     const int64_t *per = NULL;
     const char *post = attr_str(o, "post_transform");
     int classes = class_count(o, "classlabels_ints"), np = attr_ints(o, "vectors_per_class", &per), vectors = 0;
-    for (int i = 0; i < np; i++)
+    const float *coef = NULL;
+    int ncoef = attr_floats(o, "coefficients", &coef);
+    for (int i = 0; i < np; i++) {
+        if (per[i] < 0 || per[i] > ncoef - vectors)
+            op_fail(o, "vectors_per_class does not fit the coefficients");
         vectors += (int)per[i];
+    }
     if (classes < 1 || !rho || (vectors > 0 && np != classes))
         op_fail(o, "attributes of the classes do not fit");
     Val *s, *a = attr_row(o, "prob_a", F32), *b = attr_row(o, "prob_b", F32);
@@ -497,6 +502,9 @@ static Val *find_key(Op *o, Val *x, Val *keys)
 
 static void map_labels(Op *o, Val *keys, Val *values, Val *none)
 {
+    int64_t nk = 0, nv = 0;
+    if (!dim_const(keys, 0, &nk) || !dim_const(values, 0, &nv) || nk != nv)
+        op_fail(o, "%lld keys and %lld values", (long long)nk, (long long)nv);
     Val *table = concat(o, 2, (Val *[]){none, values}, 0);
     o->out[0] = lookup(o, table, find_key(o, o->in[0], keys));
 }

@@ -15,7 +15,7 @@ static Val *lowest(Op *o, DType dt)
 {
     if (dt_is_float(dt))
         return scalar(o, dt, -INFINITY);
-    return scalar_int(o, dt, dt_is_signed(dt) ? (int64_t)-1 << (dt_bits(dt) - 1) : 0);
+    return scalar_int(o, dt, dt_is_signed(dt) ? INT64_MIN >> (64 - dt_bits(dt)) : 0);
 }
 
 static Spatial pool_read(Op *o, const Val *x)

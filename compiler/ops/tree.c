@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MAX_TARGETS = 1 << 20, MAX_TABLE = 1 << 28 };
 enum { LEQ, LT, GTE, GT, EQ, NEQ, MEMBER, LEAF };
 
 typedef struct {
@@ -134,6 +135,8 @@ static bool trees_of_nodes(const Forest *f, int *tree)
 /* When each tree speaks of one target only: sum over trees of w[leaf] * (target of the tree == k); else NULL */
 static Val *sum_by_tree(Op *o, const Forest *f, Val *leaf, DType dt)
 {
+    if (mul_size((size_t)f->nroot, (size_t)f->targets) > MAX_TABLE)
+        return NULL;
     int *tree = NEWN(int, f->n + 1);
     double *w = NEWN(double, f->n + 1), *hot = NEWN(double, (size_t)f->nroot * (size_t)f->targets + 1);
     int64_t *target = NEWN(int64_t, f->nroot + 1);
@@ -171,7 +174,7 @@ static Val *aggregate(Op *o, const Forest *f, Val *leaf, Red how, DType dt)
     if (y)
         return y;
     size_t total = mul_size((size_t)f->n, (size_t)f->targets);
-    if (total > INT32_MAX / 2)
+    if (total > MAX_TABLE)
         op_fail(o, "%d nodes with %d targets are too many", f->n, f->targets);
     double none = how == RED_ADD ? 0 : how == RED_MIN ? INFINITY : -INFINITY, *w = NEWN(double, total + 1);
     for (size_t i = 0; i < total; i++)
@@ -264,6 +267,12 @@ static void read_weights(Op *o, Forest *f, const char *what, const Key *key)
     }
 }
 
+static int target_count(Op *o)
+{
+    int64_t n = attr_int_or(o, "n_targets", 1);
+    return n < 1 || n > MAX_TARGETS ? 0 : (int)n;
+}
+
 static Forest read_forest(Op *o, const char *what, int targets)
 {
     const int64_t *id = NULL, *nan = NULL;
@@ -271,8 +280,8 @@ static Forest read_forest(Op *o, const char *what, int targets)
     double *split = NULL;
     Forest f = {.targets = targets};
     int n = attr_ints(o, "nodes_nodeids", &id), nn = attr_ints(o, "nodes_missing_value_tracks_true", &nan);
-    if (n < 1 || targets < 1)
-        op_fail(o, "there are no trees or no targets");
+    if (n < 1 || targets < 1 || targets > MAX_TARGETS)
+        op_fail(o, "%d nodes and %d targets are too few or too many", n, targets);
     forest_room(&f, n);
     f.n = n;
     const int64_t *tree = ints_of(o, "nodes_treeids", n), *feature = ints_of(o, "nodes_featureids", n);
@@ -349,7 +358,7 @@ static Val *add_base(Op *o, Forest *f, Val *y)
 /* y = post(aggregate over trees of the weights of the leaf reached, + base) */
 void tree_ensemble_regressor(Op *o)
 {
-    Forest f = read_forest(o, "target", (int)attr_int(o, "n_targets"));
+    Forest f = read_forest(o, "target", target_count(o));
     const char *how = attr_str(o, "aggregate_function");
     Val *x = forest_input(o, &f);
     Val *y = aggregate(o, &f, walk(o, &f, x), reduction_of(o, how), x->dt);
@@ -458,9 +467,9 @@ static Forest read_forest5(Op *o)
     const Data *modes = tensor_of(o, "nodes_modes"), *splits = tensor_of(o, "nodes_splits"), *w = tensor_of(o, "leaf_weights");
     const Data *member = tensor_of(o, "membership_values");
     int n = attr_ints(o, "nodes_featureids", &feature), nleaf = attr_ints(o, "leaf_targetids", &target);
-    Forest f = {.targets = (int)attr_int_or(o, "n_targets", 1)};
+    Forest f = {.targets = target_count(o)};
     f.nroot = attr_ints(o, "tree_roots", &root);
-    if (n < 1 || nleaf < 1 || f.nroot < 1 || !modes || !splits || !w || modes->n != (size_t)n || splits->n != (size_t)n || w->n != (size_t)nleaf)
+    if (f.targets < 1 || f.targets > MAX_TARGETS || n < 1 || nleaf < 1 || f.nroot < 1 || !modes || !splits || !w || modes->n != (size_t)n || splits->n != (size_t)n || w->n != (size_t)nleaf)
         op_fail(o, "the attributes of nodes and leaves do not fit");
     int64_t *first = NEWN(int64_t, n + 1);
     forest_room(&f, n + nleaf + f.nroot + (member ? (int)member->n : 0));
