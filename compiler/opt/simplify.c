@@ -7,12 +7,12 @@
 
 bool simplify_exact;
 
-enum { MAX_STEPS = 32, MAX_LOOK = 64 };
+enum { MAX_STEPS = 32, MAX_LOOK = 64, MAX_DATA = 4096 };
 
 static bool same_bytes(const Data *d) {
     size_t size = dt_size(d->dt);
     if (d->splat || d->n == 1) return d->n > 0;
-    if (d->n == 0 || d->n > MAX_LOOK || d->dt == STR) return false;
+    if (d->n == 0 || d->n > MAX_DATA || d->dt == STR) return false;
     for (size_t i = 1; i < d->n; i++)
         if (memcmp(d->p, (const char *)d->p + i * size, size)) return false;
     return true;

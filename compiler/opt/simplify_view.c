@@ -174,23 +174,25 @@ static Val *unwindow_of_one(Graph *g, Val *v) {
 
 // ---- gather, scatter ------------------------------------------------------------------------------------------
 
-// The index tensor that an index really is: its elements along axis only, the same on all others.
+// Whether an index is constant, the same on all axes but `axis`, and an arithmetic progression along that.
 static bool index_line(const Val *index, int axis, int64_t *start, int64_t *step) {
     enum { MAX_LINE = 4096 };
-    int64_t n, stride = 1;
-    if (!e_is_const(index->shape[axis], &n) || n < 1 || n > MAX_LINE) return false;
+    int64_t n, total, inner = 1, stride = 1;
     const Val *v = index;
-    while (v->node->op == P_expand && e_is(v->node->in[0]->shape[axis], n)) v = v->node->in[0];
-    for (int i = 0; i < v->rank; i++) {
-        int64_t d;
-        if (!e_is_const(v->shape[i], &d) || (i != axis && d != 1)) return false;
+    while (v->node->op == P_expand && v->node->in[0]->shape[axis] == index->shape[axis]) v = v->node->in[0];
+    if (!e_is_const(v->shape[axis], &n) || !e_is_const(val_numel(v), &total) || total < 1 || total > MAX_LINE) return false;
+    for (int i = axis + 1; i < v->rank; i++) {
+        int64_t d = 1;
+        e_is_const(v->shape[i], &d);
+        inner *= d;
     }
     const Data *data = val_const((Val *)(intptr_t)v);
     if (!data) return false;
     *start = data_get(data, 0).i;
-    if (n > 1 && __builtin_sub_overflow(data_get(data, 1).i, *start, &stride)) return false;
-    for (int64_t i = 1; i < n; i++)
-        if (data_get(data, (size_t)i).i - data_get(data, (size_t)i - 1).i != stride) return false;
+    if (n > 1) stride = data_get(data, (size_t)inner).i - *start;
+    if (*start < 0 || *start > INT32_MAX || stride < -INT32_MAX || stride > INT32_MAX) return false;
+    for (int64_t i = 0; i < total; i++)
+        if (data_get(data, (size_t)i).i != *start + i / inner % n * stride) return false;
     *step = stride;
     return true;
 }
