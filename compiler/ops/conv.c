@@ -4,63 +4,41 @@
 
 #include <string.h>
 
-Ex extent_of(Ex k, Ex dil)
-{
-    return e_add(e_mul(e_sub(k, e_int(1)), dil), e_int(1));
-}
+Ex extent_of(Ex k, Ex dil) { return e_add(e_mul(e_sub(k, e_int(1)), dil), e_int(1)); }
 
-Val *unsqueeze_n(Op *o, Val *x, int axis, int n)
-{
-    for (int i = 0; i < n; i++)
-        x = unsqueeze(o, x, axis);
+Val *unsqueeze_n(Op *o, Val *x, int axis, int n) {
+    for (int i = 0; i < n; i++) x = unsqueeze(o, x, axis);
     return x;
 }
 
-Val *along_axis(Op *o, Val *v, int axis, int rank)
-{
+Val *along_axis(Op *o, Val *v, int axis, int rank) {
     return unsqueeze_n(o, unsqueeze_n(o, v, 0, axis), axis + 1, rank - axis - 1);
 }
 
-Val *ex_scalar(Op *o, DType dt, Ex e)
-{
-    return cast(o, squeeze(o, ints(o, 1, &e), 0), dt);
-}
+Val *ex_scalar(Op *o, DType dt, Ex e) { return cast(o, squeeze(o, ints(o, 1, &e), 0), dt); }
 
-Val *gather_plain(Op *o, Val *x, Val *index, int axis)
-{
-    return b_gather(o->g, x, index, axis);
-}
+Val *gather_plain(Op *o, Val *x, Val *index, int axis) { return b_gather(o->g, x, index, axis); }
 
-DType acc_type(DType dt)
-{
-    if (dt_is_float(dt))
-        return dt == F64 ? F64 : F32;
+DType acc_type(DType dt) {
+    if (dt_is_float(dt)) return dt == F64 ? F64 : F32;
     return dt == I64 || dt == U64 || dt == U32 ? dt : I32;
 }
 
-static void read_ints(Op *o, const char *name, int n, int64_t none, Ex *v)
-{
+static void read_ints(Op *o, const char *name, int n, int64_t none, Ex *v) {
     const int64_t *a = NULL;
     int have = attr_ints(o, name, &a);
-    if (have > 0 && have != n)
-        op_fail(o, "attribute %s has %d elements, the input has %d spatial axes", name, have, n);
-    for (int i = 0; i < n; i++)
-        v[i] = e_int(have > 0 ? a[i] : none);
+    if (have > 0 && have != n) op_fail(o, "attribute %s has %d elements, the input has %d spatial axes", name, have, n);
+    for (int i = 0; i < n; i++) v[i] = e_int(have > 0 ? a[i] : none);
 }
 
-void spatial_kernel(Op *o, const Val *x, const Val *w, Spatial *s)
-{
+void spatial_kernel(Op *o, const Val *x, const Val *w, Spatial *s) {
     s->n = x->rank - 2;
-    if (x->rank < 2)
-        op_fail(o, "input 0 has %d dimensions, needs at least 2", x->rank);
-    if (w && w->rank != x->rank)
-        op_fail(o, "the weights have %d dimensions, the input has %d", w->rank, x->rank);
+    if (x->rank < 2) op_fail(o, "input 0 has %d dimensions, needs at least 2", x->rank);
+    if (w && w->rank != x->rank) op_fail(o, "the weights have %d dimensions, the input has %d", w->rank, x->rank);
     const int64_t *a = NULL;
     int have = attr_ints(o, "kernel_shape", &a);
-    if (!w && have < 0)
-        op_fail(o, "attribute kernel_shape is missing");
-    if (have > 0 && have != s->n)
-        op_fail(o, "kernel_shape has %d elements, the input has %d spatial axes", have, s->n);
+    if (!w && have < 0) op_fail(o, "attribute kernel_shape is missing");
+    if (have > 0 && have != s->n) op_fail(o, "kernel_shape has %d elements, the input has %d spatial axes", have, s->n);
     for (int i = 0; i < s->n; i++) {
         s->k[i] = w ? dim(w, 2 + i) : e_int(a[i]);
         int64_t k;
@@ -70,14 +48,12 @@ void spatial_kernel(Op *o, const Val *x, const Val *w, Spatial *s)
 }
 
 /* total = max((ceil(n/stride) - 1)*stride + extent - n, 0), split with the odd one at the end for upper */
-static void pad_same(const Val *x, Spatial *s, bool upper)
-{
+static void pad_same(const Val *x, Spatial *s, bool upper) {
     for (int i = 0; i < s->n; i++) {
         Ex n = dim(x, 2 + i), e = extent_of(s->k[i], s->dil[i]);
         Ex out = e_ceil_div(n, s->stride[i]);
         Ex total = e_sub(e_add(e_mul(e_sub(out, e_int(1)), s->stride[i]), e), n);
-        if (!e_le(s->stride[i], e))
-            total = e_max(total, e_int(0));
+        if (!e_le(s->stride[i], e)) total = e_max(total, e_int(0));
         Ex half = e_div(total, e_int(2)), rest = e_sub(total, half);
         s->lo[i] = upper ? half : rest;
         s->hi[i] = upper ? rest : half;
@@ -85,20 +61,17 @@ static void pad_same(const Val *x, Spatial *s, bool upper)
     }
 }
 
-static void pad_given(Op *o, const Val *x, Spatial *s)
-{
+static void pad_given(Op *o, const Val *x, Spatial *s) {
     const int64_t *p = NULL;
     int have = attr_ints(o, "pads", &p);
-    if (have > 0 && have != 2 * s->n)
-        op_fail(o, "attribute pads has %d elements, needs %d", have, 2 * s->n);
+    if (have > 0 && have != 2 * s->n) op_fail(o, "attribute pads has %d elements, needs %d", have, 2 * s->n);
     for (int i = 0; i < s->n; i++) {
         s->lo[i] = e_int(have > 0 ? p[i] : 0);
         s->hi[i] = e_int(have > 0 ? p[s->n + i] : 0);
     }
     const char *mode = attr_str_or(o, "auto_pad", "NOTSET");
     for (int i = 0; i < s->n; i++) {
-        if (!strcmp(mode, "VALID"))
-            s->lo[i] = s->hi[i] = e_int(0);
+        if (!strcmp(mode, "VALID")) s->lo[i] = s->hi[i] = e_int(0);
         Ex n = dim(x, 2 + i), e = extent_of(s->k[i], s->dil[i]);
         Ex span = e_sub(e_add(n, e_add(s->lo[i], s->hi[i])), e);
         if (s->ceil_mode) { // a window must start inside the input or its left padding
@@ -113,8 +86,7 @@ static void pad_given(Op *o, const Val *x, Spatial *s)
     }
 }
 
-void spatial_read(Op *o, const Val *x, Spatial *s)
-{
+void spatial_read(Op *o, const Val *x, Spatial *s) {
     read_ints(o, "strides", s->n, 1, s->stride);
     read_ints(o, "dilations", s->n, 1, s->dil);
     for (int i = 0; i < s->n; i++)
@@ -128,8 +100,7 @@ void spatial_read(Op *o, const Val *x, Spatial *s)
         pad_given(o, x, s);
 }
 
-Val *pad_or_crop(Op *o, Val *x, int axis, Ex lo, Ex hi, Val *value)
-{
+Val *pad_or_crop(Op *o, Val *x, int axis, Ex lo, Ex hi, Val *value) {
     int64_t l = 0, h = 0;
     bool cl = e_is_const(lo, &l), ch = e_is_const(hi, &h);
     Ex cut_lo = cl && l < 0 ? e_int(-l) : e_int(0), cut_hi = ch && h < 0 ? e_int(-h) : e_int(0);
@@ -139,13 +110,11 @@ Val *pad_or_crop(Op *o, Val *x, int axis, Ex lo, Ex hi, Val *value)
     return e_is(lo, 0) && e_is(hi, 0) ? x : pad(o, x, axis, lo, hi, value);
 }
 
-Ex windows_end(const Spatial *s, int i)
-{
+Ex windows_end(const Spatial *s, int i) {
     return e_add(e_mul(e_sub(s->out[i], e_int(1)), s->stride[i]), extent_of(s->k[i], s->dil[i]));
 }
 
-Val *windows(Op *o, Val *x, const Spatial *s, Val *value)
-{
+Val *windows(Op *o, Val *x, const Spatial *s, Val *value) {
     int n = s->n, perm[MAX_RANK];
     for (int i = n - 1; i >= 0; i--) {
         Ex hi = s->hi[i];
@@ -153,8 +122,7 @@ Val *windows(Op *o, Val *x, const Spatial *s, Val *value)
             hi = e_max(e_sub(windows_end(s, i), e_add(dim(x, 2 + i), s->lo[i])), e_int(0));
         x = pad_or_crop(o, x, 2 + i, s->lo[i], hi, value);
         x = window(o, x, 2 + i, s->k[i], s->stride[i], s->dil[i]);
-        if (dim(x, 2 + i) != s->out[i])
-            x = slice(o, x, 2 + i, e_int(0), s->out[i], e_int(1));
+        if (dim(x, 2 + i) != s->out[i]) x = slice(o, x, 2 + i, e_int(0), s->out[i], e_int(1));
     }
     perm[0] = 0, perm[1] = 1;
     for (int i = 0; i < n; i++) {
@@ -165,15 +133,15 @@ Val *windows(Op *o, Val *x, const Spatial *s, Val *value)
 }
 
 /* y[n,g,m,o..] = sum over c,k.. of x[n,g,c,o*stride + k*dil - lo] * w[g,m,c,k..] */
-Val *conv_of(Op *o, Val *x, Val *w, const Spatial *s, int64_t group)
-{
+Val *conv_of(Op *o, Val *x, Val *w, const Spatial *s, int64_t group) {
     int n = s->n, axes[MAX_RANK], perm[MAX_RANK], lead = group > 1 ? 2 : 1;
     DType dt = acc_type(x->dt);
     x = cast(o, x, dt), w = cast(o, w, dt);
     Ex g = e_int(group), cg = dim(w, 1);
     int64_t c, m, cw;
     if (dim_const(x, 1, &c) && e_is_const(cg, &cw) && c != cw * group)
-        op_fail(o, "the input has %lld channels, the weights take %lld in %lld groups", (long long)c, (long long)cw, (long long)group);
+        op_fail(o, "the input has %lld channels, the weights take %lld in %lld groups", (long long)c, (long long)cw,
+                (long long)group);
     if (dim_const(w, 0, &m) && (group < 1 || m % group))
         op_fail(o, "%lld output channels do not divide into %lld groups", (long long)m, (long long)group);
     Val *p = windows(o, x, s, like(o, x, 0));
@@ -188,30 +156,26 @@ Val *conv_of(Op *o, Val *x, Val *w, const Spatial *s, int64_t group)
         perm[lead + n + 1 + i] = lead + n + 1 + i;
     }
     perm[lead + n] = lead;
-    p = unsqueeze(o, permute(o, p, perm), lead);  // [N, G, 1, o.., C, k..]
-    w = unsqueeze_n(o, w, lead, n);               // [G, M, 1.., C, k..]
-    for (int i = 0; i <= n; i++)
-        axes[i] = lead + 1 + n + i;
+    p = unsqueeze(o, permute(o, p, perm), lead); // [N, G, 1, o.., C, k..]
+    w = unsqueeze_n(o, w, lead, n);              // [G, M, 1.., C, k..]
+    for (int i = 0; i <= n; i++) axes[i] = lead + 1 + n + i;
     Val *y = reduce_sum(o, mul(o, p, w), n + 1, axes, false);
     return group > 1 ? merge_axes(o, y, 1, 2) : y;
 }
 
 /* y = conv(x, w) + b */
-static void conv(Op *o)
-{
+static void conv(Op *o) {
     Val *x = o->in[0], *w = o->in[1];
     Spatial s = {0};
     spatial_kernel(o, x, w, &s);
     spatial_read(o, x, &s);
     Val *y = conv_of(o, x, w, &s, attr_int(o, "group"));
-    if (o->nin > 2 && o->in[2])
-        y = add(o, y, along_axis(o, cast(o, o->in[2], y->dt), 1, y->rank));
+    if (o->nin > 2 && o->in[2]) y = add(o, y, along_axis(o, cast(o, o->in[2], y->dt), 1, y->rank));
     o->out[0] = cast(o, y, x->dt);
 }
 
 /* y = conv(x - x_zero, w - w_zero) in int32 */
-static void conv_integer(Op *o)
-{
+static void conv_integer(Op *o) {
     Val *x = o->in[0], *w = o->in[1];
     Val *xz = o->nin > 2 ? o->in[2] : NULL, *wz = o->nin > 3 ? o->in[3] : NULL;
     Spatial s = {0};
@@ -220,29 +184,24 @@ static void conv_integer(Op *o)
     int64_t one;
     if (wz && wz->rank == 1)
         wz = dim_const(wz, 0, &one) && one == 1 ? squeeze(o, wz, 0) : along_axis(o, wz, 0, w->rank);
-    if (xz && xz->rank == 1)
-        xz = squeeze(o, xz, 0);
+    if (xz && xz->rank == 1) xz = squeeze(o, xz, 0);
     o->out[0] = conv_of(o, offset_int(o, x, xz), offset_int(o, w, wz), &s, attr_int(o, "group"));
 }
 
 /* p[n,m,i,k] = sum over c of x[n,c,i] * w[c,m,k]; y = unwindow(p): y[n,m,e] = sum of p over i*stride + k*dil = e */
-static Val *transposed(Op *o, Val *x, Val *w, const Spatial *s, int64_t group, const Ex *full)
-{
+static Val *transposed(Op *o, Val *x, Val *w, const Spatial *s, int64_t group, const Ex *full) {
     int n = s->n, perm[MAX_RANK], lead = group > 1 ? 2 : 1;
     Ex g = e_int(group);
     if (group > 1) {
         x = split_axis(o, x, 1, g, e_div(dim(x, 1), g));
         w = split_axis(o, w, 0, g, e_div(dim(w, 0), g));
     }
-    for (int i = 0; i < lead; i++)
-        perm[i] = i;
-    for (int i = 0; i < n; i++)
-        perm[lead + i] = lead + 1 + i;
+    for (int i = 0; i < lead; i++) perm[i] = i;
+    for (int i = 0; i < n; i++) perm[lead + i] = lead + 1 + i;
     perm[lead + n] = lead;
     x = unsqueeze(o, permute(o, x, perm), lead); // [N, G, 1, i.., C]
     perm[0] = 0;
-    for (int i = 0; i <= n; i++)
-        perm[lead - 1 + i] = lead + i;
+    for (int i = 0; i <= n; i++) perm[lead - 1 + i] = lead + i;
     perm[lead + n] = lead - 1;
     w = permute(o, w, perm); // [G, M, k.., C]
     for (int i = 0; i < n; i++) {
@@ -251,13 +210,11 @@ static Val *transposed(Op *o, Val *x, Val *w, const Spatial *s, int64_t group, c
     }
     int last = lead + 1 + 2 * n;
     Val *y = reduce_sum(o, mul(o, x, w), 1, &last, false); // [N, G, M, i1, k1, i2, k2..]
-    for (int i = 0; i < n; i++)
-        y = unwindow(o, y, lead + 1 + i, full[i], s->stride[i], s->dil[i]);
+    for (int i = 0; i < n; i++) y = unwindow(o, y, lead + 1 + i, full[i], s->stride[i], s->dil[i]);
     return group > 1 ? merge_axes(o, y, 1, 2) : y;
 }
 
-static void transposed_read(Op *o, const Val *x, Spatial *s, Ex *extra)
-{
+static void transposed_read(Op *o, const Val *x, Spatial *s, Ex *extra) {
     const int64_t *shape = NULL, *p = NULL;
     int n = s->n, have = attr_ints(o, "output_shape", &shape), np = attr_ints(o, "pads", &p);
     const char *mode = attr_str_or(o, "auto_pad", "NOTSET");
@@ -269,8 +226,7 @@ static void transposed_read(Op *o, const Val *x, Spatial *s, Ex *extra)
         shape += 2;
     else if (have > 0 && have != n)
         op_fail(o, "output_shape has %d elements, needs %d", have, n);
-    if (np > 0 && np != 2 * n)
-        op_fail(o, "attribute pads has %d elements, needs %d", np, 2 * n);
+    if (np > 0 && np != 2 * n) op_fail(o, "attribute pads has %d elements, needs %d", np, 2 * n);
     bool valid = !strcmp(mode, "VALID");
     for (int i = 0; i < n; i++) {
         Ex size = e_mul(dim(x, 2 + i), s->stride[i]);
@@ -278,8 +234,7 @@ static void transposed_read(Op *o, const Val *x, Spatial *s, Ex *extra)
         s->lo[i] = e_int(np > 0 && !valid ? p[i] : 0);
         s->hi[i] = e_int(np > 0 && !valid ? p[n + i] : 0);
         s->out[i] = e_sub(full, e_add(s->lo[i], s->hi[i]));
-        if (have <= 0 && !same)
-            continue;
+        if (have <= 0 && !same) continue;
         s->out[i] = have > 0 ? e_int(shape[i]) : size;
         Ex total = e_max(e_sub(full, s->out[i]), e_int(0)), half = e_div(total, e_int(2));
         s->lo[i] = upper ? half : e_sub(total, half);
@@ -287,8 +242,7 @@ static void transposed_read(Op *o, const Val *x, Spatial *s, Ex *extra)
 }
 
 /* y = unwindow(x * w) without its padding, + b */
-static void conv_transpose(Op *o)
-{
+static void conv_transpose(Op *o) {
     Val *x = o->in[0], *w = o->in[1];
     DType dt = acc_type(x->dt);
     Ex extra[MAX_RANK], full[MAX_RANK];
@@ -305,14 +259,12 @@ static void conv_transpose(Op *o)
         Ex hi = e_sub(e_add(s.out[i], s.lo[i]), full[i]);
         y = pad_or_crop(o, y, 2 + i, e_scale(s.lo[i], -1), hi, like(o, y, 0));
     }
-    if (o->nin > 2 && o->in[2])
-        y = add(o, y, along_axis(o, cast(o, o->in[2], dt), 1, y->rank));
+    if (o->nin > 2 && o->in[2]) y = add(o, y, along_axis(o, cast(o, o->in[2], dt), 1, y->rank));
     o->out[0] = cast(o, y, x->dt);
 }
 
 /* Bilinear (n-linear) samples of x [N, G, C, pixels] at pos[i] [N, G, k.., o..], 0 outside; [N, G, C, points] */
-static Val *sample_linear(Op *o, Val *x, int n, const Ex *size, Val *const *pos)
-{
+static Val *sample_linear(Op *o, Val *x, int n, const Ex *size, Val *const *pos) {
     Val *sum = NULL;
     Ex points = val_numel(pos[0]);
     points = e_div(points, e_mul(dim(pos[0], 0), dim(pos[0], 1)));
@@ -321,8 +273,7 @@ static Val *sample_linear(Op *o, Val *x, int n, const Ex *size, Val *const *pos)
         for (int i = 0; i < n; i++) {
             Val *low = map1(o, FN_floor, pos[i]), *frac = sub(o, pos[i], low);
             Val *at = low, *w = sub(o, like(o, frac, 1), frac);
-            if (corner >> i & 1)
-                at = add(o, low, like(o, low, 1)), w = frac;
+            if (corner >> i & 1) at = add(o, low, like(o, low, 1)), w = frac;
             Val *top = ex_scalar(o, at->dt, e_sub(size[i], e_int(1)));
             Val *in = map2(o, FN_and, map2(o, FN_le, like(o, at, 0), at), map2(o, FN_le, at, top));
             w = select(o, in, w, like(o, w, 0));
@@ -340,8 +291,7 @@ static Val *sample_linear(Op *o, Val *x, int n, const Ex *size, Val *const *pos)
 }
 
 /* y[n,m,o] = sum over c,k of x(n, c, o*stride - lo + k*dil + offset[n,k,o]) * mask[n,k,o] * w[m,c,k] + b[m] */
-static void deform_conv(Op *o)
-{
+static void deform_conv(Op *o) {
     Val *x = o->in[0], *w = o->in[1], *off = o->in[2], *mask = o->nin > 4 ? o->in[4] : NULL;
     DType dt = acc_type(x->dt), out_dt = x->dt;
     Spatial s = {0};
@@ -383,17 +333,14 @@ static void deform_conv(Op *o)
     Val *y = mul(o, reshape(o, v, 6, vs), reshape(o, cast(o, w, dt), 5, ws));
     y = reduce_sum(o, y, 2, (int[]){3, 4}, false);
     shape[1] = dim(w, 0);
-    for (int i = 0; i < n; i++)
-        shape[2 + i] = dim(off, 3 + n + i);
+    for (int i = 0; i < n; i++) shape[2 + i] = dim(off, 3 + n + i);
     y = reshape(o, y, 2 + n, shape);
-    if (o->nin > 3 && o->in[3])
-        y = add(o, y, along_axis(o, cast(o, o->in[3], dt), 1, y->rank));
+    if (o->nin > 3 && o->in[3]) y = add(o, y, along_axis(o, cast(o, o->in[3], dt), 1, y->rank));
     o->out[0] = cast(o, y, out_dt);
 }
 
 /* s = [past, x] along time; y[n,c,t] = act(sum over k of s[n,c,t+k] * w[c,0,k] + b[c]); present = the last k-1 of s */
-static void causal_conv(Op *o)
-{
+static void causal_conv(Op *o) {
     Val *x = o->in[0], *w = o->in[1];
     Ex before = e_sub(dim(w, 2), e_int(1));
     Val *past = o->nin > 3 ? o->in[3] : NULL;
@@ -401,13 +348,10 @@ static void causal_conv(Op *o)
     Val *p = window(o, s, 2, dim(w, 2), e_int(1), e_int(1)); // [N, C, t, k]
     DType dt = acc_type(x->dt);
     Val *y = reduce_sum(o, mul(o, cast(o, p, dt), cast(o, w, dt)), 1, (int[]){3}, false); // w [C, 1, k]
-    if (o->nin > 2 && o->in[2])
-        y = add(o, y, along_axis(o, cast(o, o->in[2], dt), 1, 3));
-    if (strcmp(attr_str_or(o, "activation", "none"), "none"))
-        y = mul(o, y, map1(o, FN_sigmoid, y));
+    if (o->nin > 2 && o->in[2]) y = add(o, y, along_axis(o, cast(o, o->in[2], dt), 1, 3));
+    if (strcmp(attr_str_or(o, "activation", "none"), "none")) y = mul(o, y, map1(o, FN_sigmoid, y));
     o->out[0] = cast(o, y, x->dt);
-    if (o->nout > 1)
-        o->out[1] = slice(o, s, 2, e_sub(dim(s, 2), before), before, e_int(1));
+    if (o->nout > 1) o->out[1] = slice(o, s, 2, e_sub(dim(s, 2), before), before, e_int(1));
 }
 
 const OpDef ops_conv[] = {

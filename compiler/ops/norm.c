@@ -4,77 +4,57 @@
 
 #include <string.h>
 
-static Val *input(Op *o, int i)
-{
-    return i < o->nin ? o->in[i] : NULL;
-}
+static Val *input(Op *o, int i) { return i < o->nin ? o->in[i] : NULL; }
 
-static Val *inv_sqrt(Op *o, Val *x)
-{
-    return divide(o, like(o, x, 1), map1(o, FN_sqrt, x));
-}
+static Val *inv_sqrt(Op *o, Val *x) { return divide(o, like(o, x, 1), map1(o, FN_sqrt, x)); }
 
-Val *normalize_over(Op *o, Val *x, int naxes, const int *axes, double eps, Val **mean, Val **inv_std)
-{
+Val *normalize_over(Op *o, Val *x, int naxes, const int *axes, double eps, Val **mean, Val **inv_std) {
     Val *m = reduce_mean(o, x, naxes, axes, true), *d = sub(o, x, m);
     Val *var = reduce_mean(o, mul(o, d, d), naxes, axes, true);
     Val *r = inv_sqrt(o, add(o, var, like(o, var, eps)));
-    if (mean)
-        *mean = m;
-    if (inv_std)
-        *inv_std = r;
+    if (mean) *mean = m;
+    if (inv_std) *inv_std = r;
     return mul(o, d, r);
 }
 
-Val *rms_over(Op *o, Val *x, int naxes, const int *axes, double eps, Val **inv_rms)
-{
+Val *rms_over(Op *o, Val *x, int naxes, const int *axes, double eps, Val **inv_rms) {
     Val *ms = reduce_mean(o, mul(o, x, x), naxes, axes, true);
     Val *r = inv_sqrt(o, add(o, ms, like(o, ms, eps)));
-    if (inv_rms)
-        *inv_rms = r;
+    if (inv_rms) *inv_rms = r;
     return mul(o, x, r);
 }
 
-static int axes_from(int first, int rank, int *axes)
-{
+static int axes_from(int first, int rank, int *axes) {
     int n = 0;
-    for (int i = first; i < rank; i++)
-        axes[n++] = i;
+    for (int i = first; i < rank; i++) axes[n++] = i;
     return n;
 }
 
 /* The statistics of a batch: mean, variance over all axes but the channels' (or the batch only). */
-static void batch_stats(Op *o, Val *x, bool spatial, Val **mean, Val **var)
-{
+static void batch_stats(Op *o, Val *x, bool spatial, Val **mean, Val **var) {
     int axes[MAX_RANK], n = 0;
     for (int i = 0; i < x->rank; i++)
-        if (i != 1 && (spatial || i == 0))
-            axes[n++] = i;
+        if (i != 1 && (spatial || i == 0)) axes[n++] = i;
     *mean = reduce_mean(o, x, n, axes, true);
     Val *d = sub(o, x, *mean);
     *var = reduce_mean(o, mul(o, d, d), n, axes, true);
 }
 
-static Val *drop_ones(Op *o, Val *v, bool spatial)
-{
+static Val *drop_ones(Op *o, Val *v, bool spatial) {
     Ex c = dim(v, 1);
     return spatial ? reshape(o, v, 1, &c) : squeeze(o, v, 0);
 }
 
 /* y = (x - mean) * scale / sqrt(var + eps) + b, as x*k + c with k and c of the parameters */
-static void batch_norm(Op *o)
-{
+static void batch_norm(Op *o) {
     Val *x = o->in[0];
     DType dt = acc_type(x->dt), pdt = o->in[3]->dt;
-    if (x->rank < 1)
-        op_fail(o, "input 0 needs at least 1 dimension");
+    if (x->rank < 1) op_fail(o, "input 0 needs at least 1 dimension");
     int axis = x->rank > 1 ? 1 : 0;
     bool spatial = attr_int_or(o, "spatial", 1) != 0 || x->rank == 1, train = false;
-    for (int i = 1; i < o->nout; i++)
-        train = train || o->want[i];
+    for (int i = 1; i < o->nout; i++) train = train || o->want[i];
     train = o->since >= 14 ? attr_int_or(o, "training_mode", 0) != 0 : train && !attr_int_or(o, "is_test", 0);
-    if (train && x->rank < 2)
-        op_fail(o, "training needs a batch axis");
+    if (train && x->rank < 2) op_fail(o, "training needs a batch axis");
     Val *acc = cast(o, x, dt), *p[4];
     for (int i = 0; i < 4; i++) {
         p[i] = cast(o, o->in[1 + i], dt);
@@ -96,8 +76,7 @@ static void batch_norm(Op *o)
 }
 
 /* y = (x - mean) / sqrt(var + eps) * scale + b over the spatial axes */
-static void instance_norm(Op *o)
-{
+static void instance_norm(Op *o) {
     Val *x = o->in[0];
     int axes[MAX_RANK], n = axes_from(2, x->rank, axes);
     DType dt = acc_type(x->dt);
@@ -108,8 +87,7 @@ static void instance_norm(Op *o)
 }
 
 /* y = (x - mean) / sqrt(var + eps) * scale + b over the axes from `axis` on, statistics in stash_type */
-static void layer_norm(Op *o)
-{
+static void layer_norm(Op *o) {
     Val *x = o->in[0], *b = input(o, 2), *mean, *inv_std;
     int axes[MAX_RANK], n = axes_from(axis_of(o, attr_int(o, "axis"), x->rank), x->rank, axes);
     DType stash = (DType)attr_int(o, "stash_type");
@@ -117,15 +95,12 @@ static void layer_norm(Op *o)
     Val *y = normalize_over(o, cast(o, x, dt), n, axes, attr_float(o, "epsilon"), &mean, &inv_std);
     y = mul(o, cast(o, y, x->dt), cast(o, o->in[1], x->dt));
     o->out[0] = b ? add(o, y, cast(o, b, x->dt)) : y;
-    if (o->nout > 1)
-        o->out[1] = cast(o, mean, stash);
-    if (o->nout > 2)
-        o->out[2] = cast(o, inv_std, stash);
+    if (o->nout > 1) o->out[1] = cast(o, mean, stash);
+    if (o->nout > 2) o->out[2] = cast(o, inv_std, stash);
 }
 
 /* y = x / sqrt(mean(x^2) + eps) * scale over the axes from `axis` on */
-static void rms_norm(Op *o)
-{
+static void rms_norm(Op *o) {
     Val *x = o->in[0];
     int axes[MAX_RANK], n = axes_from(axis_of(o, attr_int(o, "axis"), x->rank), x->rank, axes);
     DType stash = (DType)attr_int_or(o, "stash_type", F32);
@@ -135,13 +110,11 @@ static void rms_norm(Op *o)
 }
 
 /* y = (x - mean) / sqrt(var + eps) * scale + b over each group of channels */
-static void group_norm(Op *o)
-{
+static void group_norm(Op *o) {
     Val *x = o->in[0];
     Ex groups = e_int(attr_int(o, "num_groups"));
     DType dt = acc_type((DType)attr_int_or(o, "stash_type", x->dt));
-    if (x->dt == F64)
-        dt = F64;
+    if (x->dt == F64) dt = F64;
     Val *v = split_axis(o, cast(o, x, dt), 1, groups, e_div(dim(x, 1), groups));
     int axes[MAX_RANK], n = axes_from(2, v->rank, axes);
     v = normalize_over(o, v, n, axes, attr_float(o, "epsilon"), NULL, NULL);
@@ -157,20 +130,19 @@ static void group_norm(Op *o)
 }
 
 /* y = x / (bias + alpha/size * sum of x^2 over `size` channels around)^beta */
-static void lrn(Op *o)
-{
+static void lrn(Op *o) {
     Val *x = o->in[0], *v = cast(o, x, acc_type(x->dt));
     int64_t size = attr_int(o, "size");
     Val *sq = mul(o, v, v);
     sq = pad_or_crop(o, sq, 1, e_int((size - 1) / 2), e_int(size / 2), like(o, sq, 0));
     sq = reduce_sum(o, window(o, sq, 1, e_int(size), e_int(1), e_int(1)), 1, (int[]){2}, false);
-    Val *base = add(o, mul(o, sq, like(o, sq, attr_float(o, "alpha") / (double)size)), like(o, sq, attr_float(o, "bias")));
+    Val *base =
+        add(o, mul(o, sq, like(o, sq, attr_float(o, "alpha") / (double)size)), like(o, sq, attr_float(o, "bias")));
     o->out[0] = cast(o, divide(o, v, map2(o, FN_pow, base, like(o, base, attr_float(o, "beta")))), x->dt);
 }
 
 /* y = x / (sum |x|^p)^(1/p) along axis, 0 where the norm is 0 */
-static void lp_norm(Op *o)
-{
+static void lp_norm(Op *o) {
     Val *x = o->in[0], *v = cast(o, x, acc_type(x->dt)), *norm;
     int axis = axis_of(o, attr_int(o, "axis"), x->rank);
     if (attr_int(o, "p") == 1)
@@ -182,15 +154,12 @@ static void lp_norm(Op *o)
 }
 
 /* y = (x - E x) / (sqrt(E x^2 - (E x)^2) + 1e-9) */
-static void mean_variance_norm(Op *o)
-{
+static void mean_variance_norm(Op *o) {
     Val *x = o->in[0], *v = cast(o, x, acc_type(x->dt));
     const int64_t *a = NULL, usual[3] = {0, 2, 3};
     int axes[MAX_RANK], n = attr_ints(o, "axes", &a);
-    if (n < 0)
-        a = usual, n = 3;
-    for (int i = 0; i < n; i++)
-        axes[i] = axis_of(o, a[i], x->rank);
+    if (n < 0) a = usual, n = 3;
+    for (int i = 0; i < n; i++) axes[i] = axis_of(o, a[i], x->rank);
     Val *mean = reduce_mean(o, v, n, axes, true), *sq = reduce_mean(o, mul(o, v, v), n, axes, true);
     Val *std = map1(o, FN_sqrt, sub(o, sq, mul(o, mean, mean)));
     o->out[0] = cast(o, divide(o, sub(o, v, mean), add(o, std, like(o, std, 1e-9))), x->dt);

@@ -5,23 +5,21 @@
 
 #include <string.h>
 
-typedef struct { Val *r, *t, *x, *g, *state[2]; } Update; // of one tensor; x and the states become the new ones
+typedef struct {
+    Val *r, *t, *x, *g, *state[2];
+} Update; // of one tensor; x and the states become the new ones
 
-static Val *times(Op *o, Val *x, double k)
-{
-    return mul(o, x, like(o, x, k));
-}
+static Val *times(Op *o, Val *x, double k) { return mul(o, x, like(o, x, k)); }
 
 /* t > 0 ? a : b as numbers of x's type */
-static Val *if_started(Op *o, const Update *u, Val *a, Val *b)
-{
+static Val *if_started(Op *o, const Update *u, Val *a, Val *b) {
     return select(o, map2(o, FN_lt, scalar_int(o, I64, 0), u->t), a, b);
 }
 
 /* h += g^2; x -= r/(1 + t decay) g / (sqrt(h) + eps), g with the regularization's gradient */
-static void adagrad(Op *o, Update *u)
-{
-    Val *rate = divide(o, u->r, add(o, times(o, cast(o, u->t, u->r->dt), attr_float(o, "decay_factor")), like(o, u->r, 1)));
+static void adagrad(Op *o, Update *u) {
+    Val *rate =
+        divide(o, u->r, add(o, times(o, cast(o, u->t, u->r->dt), attr_float(o, "decay_factor")), like(o, u->r, 1)));
     Val *h = add(o, u->state[0], mul(o, u->g, u->g));
     Val *root = add(o, map1(o, FN_sqrt, h), like(o, h, attr_float(o, "epsilon")));
     u->x = sub(o, u->x, divide(o, mul(o, cast(o, rate, u->x->dt), u->g), root));
@@ -29,14 +27,14 @@ static void adagrad(Op *o, Update *u)
 }
 
 /* v = a v + (1-a) g; h = b h + (1-b) g^2; x -= r sqrt(1 - b^t)/(1 - a^t) v / (sqrt(h) + eps) */
-static void adam(Op *o, Update *u)
-{
+static void adam(Op *o, Update *u) {
     double a = attr_float(o, "alpha"), b = attr_float(o, "beta");
     Val *t = cast(o, u->t, u->r->dt), *one = like(o, t, 1);
     Val *v = add(o, times(o, u->state[0], a), times(o, u->g, 1 - a));
     Val *h = add(o, times(o, u->state[1], b), times(o, mul(o, u->g, u->g), 1 - b));
     Val *root = add(o, map1(o, FN_sqrt, h), like(o, h, attr_float(o, "epsilon")));
-    Val *bias = divide(o, map1(o, FN_sqrt, sub(o, one, map2(o, FN_pow, like(o, t, b), t))), sub(o, one, map2(o, FN_pow, like(o, t, a), t)));
+    Val *bias = divide(o, map1(o, FN_sqrt, sub(o, one, map2(o, FN_pow, like(o, t, b), t))),
+                       sub(o, one, map2(o, FN_pow, like(o, t, a), t)));
     Val *rate = if_started(o, u, mul(o, u->r, bias), u->r);
     Val *x = sub(o, u->x, mul(o, cast(o, rate, u->x->dt), divide(o, v, root)));
     u->x = times(o, x, 1 - attr_float(o, "norm_coefficient_post"));
@@ -44,8 +42,7 @@ static void adam(Op *o, Update *u)
 }
 
 /* v = a v + b g (b = 1 at first); x -= r v, or r (g + a v) for nesterov */
-static void momentum(Op *o, Update *u)
-{
+static void momentum(Op *o, Update *u) {
     double a = attr_float(o, "alpha");
     Val *b = if_started(o, u, like(o, u->x, attr_float(o, "beta")), like(o, u->x, 1));
     Val *v = add(o, times(o, u->state[0], a), mul(o, b, u->g));
@@ -54,38 +51,26 @@ static void momentum(Op *o, Update *u)
     u->state[0] = v;
 }
 
-static void update_all(Op *o, int states, void (*one)(Op *, Update *))
-{
+static void update_all(Op *o, int states, void (*one)(Op *, Update *)) {
     int n = (o->nin - 2) / (2 + states);
     if (n < 1 || o->nin != 2 + n * (2 + states) || o->nout > n * (1 + states))
         op_fail(o, "%d inputs and %d outputs do not fit", o->nin, o->nout);
     for (int i = 0; i < n; i++) {
         Update u = {.r = o->in[0], .t = cast(o, o->in[1], I64), .x = o->in[2 + i], .g = o->in[2 + n + i]};
         u.g = add(o, times(o, u.x, attr_float(o, "norm_coefficient")), u.g);
-        for (int s = 0; s < states; s++)
-            u.state[s] = o->in[2 + (2 + s) * n + i];
+        for (int s = 0; s < states; s++) u.state[s] = o->in[2 + (2 + s) * n + i];
         one(o, &u);
         Val *out[3] = {u.x, u.state[0], u.state[1]};
         for (int s = 0; s <= states; s++)
-            if (s * n + i < o->nout)
-                o->out[s * n + i] = out[s];
+            if (s * n + i < o->nout) o->out[s * n + i] = out[s];
     }
 }
 
-static void adagrad_op(Op *o)
-{
-    update_all(o, 1, adagrad);
-}
+static void adagrad_op(Op *o) { update_all(o, 1, adagrad); }
 
-static void adam_op(Op *o)
-{
-    update_all(o, 2, adam);
-}
+static void adam_op(Op *o) { update_all(o, 2, adam); }
 
-static void momentum_op(Op *o)
-{
-    update_all(o, 1, momentum);
-}
+static void momentum_op(Op *o) { update_all(o, 1, momentum); }
 
 const OpDef ops_optimizer[] = {
     {"Adagrad", 1, adagrad_op},

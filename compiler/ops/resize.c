@@ -9,56 +9,43 @@
 typedef struct {
     const char *mode, *coord, *nearest; // nearest: how to round
     bool antialias, exclude;
-    double a, extra;                    // the cubic's coefficient; the value outside
+    double a, extra; // the cubic's coefficient; the value outside
     bool has_sizes;
     Ex out[MAX_RANK];
-    double scale[MAX_RANK];             // NAN: the quotient of symbolic sizes
-    Val *roi;                           // [2 * count], or NULL
-    int axes[MAX_RANK], count;          // what the roi speaks of
+    double scale[MAX_RANK];    // NAN: the quotient of symbolic sizes
+    Val *roi;                  // [2 * count], or NULL
+    int axes[MAX_RANK], count; // what the roi speaks of
 } Resize;
 
-static Val *num(Op *o, double v)
-{
-    return scalar(o, F64, v);
-}
+static Val *num(Op *o, double v) { return scalar(o, F64, v); }
 
 /* The width that the scale asks for, a fraction perhaps: scale * n */
-static Val *width_of(Op *o, const Resize *r, const Val *x, int axis)
-{
-    if (r->has_sizes || isnan(r->scale[axis]))
-        return ex_scalar(o, F64, r->out[axis]);
+static Val *width_of(Op *o, const Resize *r, const Val *x, int axis) {
+    if (r->has_sizes || isnan(r->scale[axis])) return ex_scalar(o, F64, r->out[axis]);
     return mul(o, ex_scalar(o, F64, dim(x, axis)), num(o, r->scale[axis]));
 }
 
-static Val *scale_of(Op *o, const Resize *r, const Val *x, int axis)
-{
-    if (!isnan(r->scale[axis]))
-        return num(o, r->scale[axis]);
+static Val *scale_of(Op *o, const Resize *r, const Val *x, int axis) {
+    if (!isnan(r->scale[axis])) return num(o, r->scale[axis]);
     return divide(o, ex_scalar(o, F64, r->out[axis]), ex_scalar(o, F64, dim(x, axis)));
 }
 
-static Val *roi_at(Op *o, const Resize *r, int axis, bool end)
-{
+static Val *roi_at(Op *o, const Resize *r, int axis, bool end) {
     for (int i = 0; i < r->count; i++)
-        if (r->axes[i] == axis)
-            return squeeze(o, slice1(o, cast(o, r->roi, F64), 0, end ? r->count + i : i), 0);
+        if (r->axes[i] == axis) return squeeze(o, slice1(o, cast(o, r->roi, F64), 0, end ? r->count + i : i), 0);
     return num(o, end ? 1 : 0);
 }
 
 /* Where each output element lies in the input: [out] */
-static Val *coordinates(Op *o, const Resize *r, const Val *x, int axis)
-{
+static Val *coordinates(Op *o, const Resize *r, const Val *x, int axis) {
     Val *p = iota(o, F64, r->out[axis]), *one = num(o, 1), *half = num(o, 0.5);
     Val *s = scale_of(o, r, x, axis), *n = ex_scalar(o, F64, dim(x, axis)), *last = sub(o, n, one);
     Val *w = width_of(o, r, x, axis), *w1 = sub(o, w, one);
     Val *safe = select(o, map2(o, FN_eq, w1, num(o, 0)), one, w1);
     const char *c = r->coord;
-    if (!strcmp(c, "asymmetric"))
-        return divide(o, p, s);
-    if (!strcmp(c, "tf_half_pixel_for_nn"))
-        return divide(o, add(o, p, half), s);
-    if (!strcmp(c, "align_corners"))
-        return divide(o, mul(o, p, last), safe);
+    if (!strcmp(c, "asymmetric")) return divide(o, p, s);
+    if (!strcmp(c, "tf_half_pixel_for_nn")) return divide(o, add(o, p, half), s);
+    if (!strcmp(c, "align_corners")) return divide(o, mul(o, p, last), safe);
     if (!strcmp(c, "tf_crop_and_resize")) {
         Val *a = roi_at(o, r, axis, false), *b = roi_at(o, r, axis, true);
         Val *at = add(o, mul(o, a, last), divide(o, mul(o, mul(o, p, sub(o, b, a)), last), safe));
@@ -71,14 +58,12 @@ static Val *coordinates(Op *o, const Resize *r, const Val *x, int axis)
         Val *adjust = divide(o, ex_scalar(o, F64, r->out[axis]), w);
         return sub(o, add(o, mul(o, mul(o, n, half), sub(o, one, adjust)), center), half);
     }
-    if (strcmp(c, "half_pixel"))
-        op_fail(o, "coordinate_transformation_mode %s is unknown", c);
+    if (strcmp(c, "half_pixel")) op_fail(o, "coordinate_transformation_mode %s is unknown", c);
     return at;
 }
 
 /* x[.., index[i], ..] for an index [n] in range */
-static Val *take_plain(Op *o, Val *x, Val *index, int axis)
-{
+static Val *take_plain(Op *o, Val *x, Val *index, int axis) {
     Ex shape[MAX_RANK];
     memcpy(shape, x->shape, sizeof *shape * (size_t)x->rank);
     shape[axis] = dim(index, 0);
@@ -86,8 +71,7 @@ static Val *take_plain(Op *o, Val *x, Val *index, int axis)
 }
 
 /* each element of the axis s times */
-static Val *repeat(Op *o, Val *x, int axis, Ex s)
-{
+static Val *repeat(Op *o, Val *x, int axis, Ex s) {
     Ex shape[MAX_RANK];
     Val *v = unsqueeze(o, x, axis + 1);
     memcpy(shape, v->shape, sizeof *shape * (size_t)v->rank);
@@ -96,12 +80,10 @@ static Val *repeat(Op *o, Val *x, int axis, Ex s)
 }
 
 /* A constant index as a view: a slice, or every element repeated; else a gather. */
-static Val *take_view(Op *o, Val *x, Val *index, int axis)
-{
+static Val *take_view(Op *o, Val *x, Val *index, int axis) {
     const Data *d = val_const(index);
     int64_t n, first, step;
-    if (!d || !d->n || !dim_const(x, axis, &n))
-        return take_plain(o, x, index, axis);
+    if (!d || !d->n || !dim_const(x, axis, &n)) return take_plain(o, x, index, axis);
     int64_t count = (int64_t)d->n, s = count / (n > 0 ? n : 1);
     first = data_get(d, 0).i;
     step = count > 1 ? data_get(d, 1).i - first : 1;
@@ -111,58 +93,45 @@ static Val *take_view(Op *o, Val *x, Val *index, int axis)
         line = line && v == first + i * step;
         rep = rep && v == i / s;
     }
-    if (rep)
-        return s == 1 ? x : repeat(o, x, axis, e_int(s));
+    if (rep) return s == 1 ? x : repeat(o, x, axis, e_int(s));
     return line ? slice(o, x, axis, e_int(first), e_int(count), e_int(step)) : take_plain(o, x, index, axis);
 }
 
-static Val *round_by(Op *o, const Resize *r, Val *at, int axis)
-{
-    if (!strcmp(r->nearest, "floor"))
-        return map1(o, FN_floor, at);
-    if (!strcmp(r->nearest, "ceil"))
-        return map1(o, FN_ceil, at);
-    if (!strcmp(r->nearest, "round_prefer_ceil"))
-        return map1(o, FN_floor, add(o, at, num(o, 0.5)));
+static Val *round_by(Op *o, const Resize *r, Val *at, int axis) {
+    if (!strcmp(r->nearest, "floor")) return map1(o, FN_floor, at);
+    if (!strcmp(r->nearest, "ceil")) return map1(o, FN_ceil, at);
+    if (!strcmp(r->nearest, "round_prefer_ceil")) return map1(o, FN_floor, add(o, at, num(o, 0.5)));
     if (!strcmp(r->nearest, "simple")) // of opset 10
         return map1(o, r->scale[axis] < 1 ? FN_ceil : FN_floor, at);
     return map1(o, FN_ceil, sub(o, at, num(o, 0.5)));
 }
 
 /* Whether the nearest element of i is i/s, for a scale s that is an integer. */
-static bool is_repeat(const Resize *r, int axis)
-{
+static bool is_repeat(const Resize *r, int axis) {
     double s = r->scale[axis];
-    if (!(s >= 1) || s != floor(s))
-        return false;
+    if (!(s >= 1) || s != floor(s)) return false;
     bool floors = !strcmp(r->nearest, "floor") || !strcmp(r->nearest, "simple");
-    if (!strcmp(r->coord, "asymmetric") || !strcmp(r->coord, "tf_half_pixel_for_nn"))
-        return floors;
+    if (!strcmp(r->coord, "asymmetric") || !strcmp(r->coord, "tf_half_pixel_for_nn")) return floors;
     bool half = !strcmp(r->coord, "half_pixel") || !strcmp(r->coord, "half_pixel_symmetric");
     return (half || !strcmp(r->coord, "pytorch_half_pixel")) && !strncmp(r->nearest, "round", 5);
 }
 
-static Val *clamp_index(Op *o, Val *i, Ex n)
-{
+static Val *clamp_index(Op *o, Val *i, Ex n) {
     i = map2(o, FN_max, i, like(o, i, 0));
     return cast(o, map2(o, FN_min, i, ex_scalar(o, i->dt, e_sub(n, e_int(1)))), I64);
 }
 
-static Val *nearest_axis(Op *o, const Resize *r, Val *x, int axis)
-{
+static Val *nearest_axis(Op *o, const Resize *r, Val *x, int axis) {
     int64_t n;
-    if (is_repeat(r, axis) && !dim_const(x, axis, &n))
-        return repeat(o, x, axis, e_int((int64_t)r->scale[axis]));
+    if (is_repeat(r, axis) && !dim_const(x, axis, &n)) return repeat(o, x, axis, e_int((int64_t)r->scale[axis]));
     Val *at = round_by(o, r, coordinates(o, r, x, axis), axis);
     return take_view(o, x, clamp_index(o, at, dim(x, axis)), axis);
 }
 
 /* The kernels, of the distance d >= 0: linear max(1 - d, 0); cubic (Keys) with coefficient a */
-static Val *kernel_at(Op *o, const Resize *r, Val *d)
-{
+static Val *kernel_at(Op *o, const Resize *r, Val *d) {
     Val *zero = num(o, 0), *one = num(o, 1);
-    if (!strcmp(r->mode, "linear"))
-        return map2(o, FN_max, sub(o, one, d), zero);
+    if (!strcmp(r->mode, "linear")) return map2(o, FN_max, sub(o, one, d), zero);
     double a = r->a;
     Val *d2 = mul(o, d, d), *d3 = mul(o, d2, d);
     Val *in = add(o, sub(o, mul(o, num(o, a + 2), d3), mul(o, num(o, a + 3), d2)), one);
@@ -172,8 +141,7 @@ static Val *kernel_at(Op *o, const Resize *r, Val *d)
 }
 
 /* y[i] = sum over j of w[i,j] * x[index[i,j]] */
-static Val *weighted_axis(Op *o, const Resize *r, Val *x, int axis)
-{
+static Val *weighted_axis(Op *o, const Resize *r, Val *x, int axis) {
     double s = r->scale[axis], stretch = 1, support = !strcmp(r->mode, "linear") ? 1 : 2;
     if (r->antialias) {
         if (isnan(s)) {
@@ -188,7 +156,8 @@ static Val *weighted_axis(Op *o, const Resize *r, Val *x, int axis)
     Val *index = add(o, unsqueeze(o, low, 1), j), *d = map1(o, FN_abs, sub(o, j, unsqueeze(o, sub(o, at, low), 1)));
     Val *w = kernel_at(o, r, mul(o, d, num(o, stretch)));
     if (r->exclude) {
-        Val *in = map2(o, FN_and, map2(o, FN_le, num(o, 0), index), map2(o, FN_lt, index, ex_scalar(o, F64, dim(x, axis))));
+        Val *in =
+            map2(o, FN_and, map2(o, FN_le, num(o, 0), index), map2(o, FN_lt, index, ex_scalar(o, F64, dim(x, axis))));
         w = select(o, in, w, num(o, 0));
     }
     if (r->exclude || r->antialias) {
@@ -212,33 +181,26 @@ static Val *weighted_axis(Op *o, const Resize *r, Val *x, int axis)
     return y;
 }
 
-static Val *outside_axis(Op *o, const Resize *r, Val *y, const Val *x, int axis)
-{
+static Val *outside_axis(Op *o, const Resize *r, Val *y, const Val *x, int axis) {
     Val *at = coordinates(o, r, x, axis), *last = ex_scalar(o, F64, e_sub(dim(x, axis), e_int(1)));
     Val *out = map2(o, FN_or, map2(o, FN_lt, at, num(o, 0)), map2(o, FN_lt, last, at));
     return select(o, along_axis(o, out, axis, y->rank), like(o, y, r->extra), y);
 }
 
-static void resize_all(Op *o, const Resize *r)
-{
+static void resize_all(Op *o, const Resize *r) {
     Val *x = o->in[0];
     bool nearest = !strcmp(r->mode, "nearest"), crop = !strcmp(r->coord, "tf_crop_and_resize");
-    if (!nearest && strcmp(r->mode, "linear") && strcmp(r->mode, "cubic"))
-        op_fail(o, "mode %s is unknown", r->mode);
-    if (crop && !r->roi)
-        op_fail(o, "tf_crop_and_resize needs a roi");
+    if (!nearest && strcmp(r->mode, "linear") && strcmp(r->mode, "cubic")) op_fail(o, "mode %s is unknown", r->mode);
+    if (crop && !r->roi) op_fail(o, "tf_crop_and_resize needs a roi");
     Val *y = nearest ? x : cast(o, x, x->dt == F64 ? F64 : F32);
     for (int i = 0; i < x->rank; i++) {
         bool same = r->out[i] == dim(x, i) && (isnan(r->scale[i]) || r->scale[i] == 1);
         bool mine = false;
-        for (int k = 0; k < r->count; k++)
-            mine = mine || r->axes[k] == i;
-        if (same && !(crop && mine))
-            continue;
+        for (int k = 0; k < r->count; k++) mine = mine || r->axes[k] == i;
+        if (same && !(crop && mine)) continue;
         Val *before = y;
         y = nearest ? nearest_axis(o, r, y, i) : weighted_axis(o, r, y, i);
-        if (crop)
-            y = outside_axis(o, r, y, before, i);
+        if (crop) y = outside_axis(o, r, y, before, i);
     }
     if (!nearest && dt_is_int(x->dt)) {
         bool neg = dt_is_signed(x->dt);
@@ -249,11 +211,9 @@ static void resize_all(Op *o, const Resize *r)
 }
 
 /* floor(n * scale): for a symbolic n by a fraction p/q */
-static Ex scaled(Op *o, Ex n, double scale)
-{
+static Ex scaled(Op *o, Ex n, double scale) {
     int64_t c;
-    if (e_is_const(n, &c))
-        return e_int((int64_t)floorf((float)c * (float)scale));
+    if (e_is_const(n, &c)) return e_int((int64_t)floorf((float)c * (float)scale));
     for (int64_t q = 1; q <= 1024; q++) { // the simplest fraction that the float stands for
         int64_t p = (int64_t)floor(scale * (double)q + 0.5);
         if (p > 0 && p < 1 << 20 && (float)((double)p / (double)q) == (float)scale)
@@ -262,36 +222,28 @@ static Ex scaled(Op *o, Ex n, double scale)
     op_fail(o, "an axis of symbolic size cannot be scaled by %g", scale);
 }
 
-static void set_scales(Op *o, Resize *r, const Val *x, int n, const double *scale)
-{
-    if (n != r->count)
-        op_fail(o, "%d scales for %d axes", n, r->count);
+static void set_scales(Op *o, Resize *r, const Val *x, int n, const double *scale) {
+    if (n != r->count) op_fail(o, "%d scales for %d axes", n, r->count);
     for (int i = 0; i < n; i++) {
         int a = r->axes[i];
-        if (!(scale[i] > 0))
-            op_fail(o, "a scale is not positive");
+        if (!(scale[i] > 0)) op_fail(o, "a scale is not positive");
         r->scale[a] = scale[i];
         r->out[a] = scaled(o, dim(x, a), scale[i]);
     }
 }
 
-static void read_scales(Op *o, Resize *r, const Val *x, Val *v)
-{
+static void read_scales(Op *o, Resize *r, const Val *x, Val *v) {
     const Data *d = val_const(v);
     double scale[MAX_RANK];
-    if (!d || d->n > MAX_RANK)
-        op_fail(o, "the scales are not constant");
-    for (size_t i = 0; i < d->n; i++)
-        scale[i] = data_get(d, i).f;
+    if (!d || d->n > MAX_RANK) op_fail(o, "the scales are not constant");
+    for (size_t i = 0; i < d->n; i++) scale[i] = data_get(d, i).f;
     set_scales(o, r, x, (int)d->n, scale);
 }
 
-static void read_sizes(Op *o, Resize *r, const Val *x, int input)
-{
+static void read_sizes(Op *o, Resize *r, const Val *x, int input) {
     Ex size[MAX_RANK];
     int64_t n, m;
-    if (need_sizes(o, input, size, MAX_RANK) != r->count)
-        op_fail(o, "sizes does not have %d elements", r->count);
+    if (need_sizes(o, input, size, MAX_RANK) != r->count) op_fail(o, "sizes does not have %d elements", r->count);
     const char *keep = attr_str_or(o, "keep_aspect_ratio_policy", "stretch");
     bool stretch = !strcmp(keep, "stretch"), larger = !strcmp(keep, "not_smaller");
     double common = 0;
@@ -302,8 +254,7 @@ static void read_sizes(Op *o, Resize *r, const Val *x, int input)
         double s = known ? (double)m / (double)n : (double)NAN;
         r->out[r->axes[i]] = size[i];
         r->scale[r->axes[i]] = s;
-        if (!stretch && !known)
-            op_fail(o, "keep_aspect_ratio_policy %s needs constant sizes", keep);
+        if (!stretch && !known) op_fail(o, "keep_aspect_ratio_policy %s needs constant sizes", keep);
         common = i == 0 ? s : larger ? fmax(common, s) : fmin(common, s);
     }
     for (int i = 0; i < r->count && !stretch; i++) {
@@ -314,8 +265,7 @@ static void read_sizes(Op *o, Resize *r, const Val *x, int input)
     }
 }
 
-static Resize resize_start(const Val *x)
-{
+static Resize resize_start(const Val *x) {
     Resize r = {.coord = "asymmetric", .nearest = "simple", .count = x->rank};
     for (int i = 0; i < x->rank; i++) {
         r.axes[i] = i;
@@ -326,8 +276,7 @@ static Resize resize_start(const Val *x)
 }
 
 /* y[.., i, ..] = sum over taps of w * x[.., tap, ..], axis by axis */
-static void resize(Op *o)
-{
+static void resize(Op *o) {
     Val *x = o->in[0];
     Resize r = resize_start(x);
     const int64_t *axes = NULL;
@@ -339,18 +288,15 @@ static void resize(Op *o)
         return;
     }
     int n = attr_ints(o, "axes", &axes);
-    for (int i = 0; i < n; i++)
-        r.axes[i] = axis_of(o, axes[i], x->rank);
-    if (n >= 0)
-        r.count = n;
+    for (int i = 0; i < n; i++) r.axes[i] = axis_of(o, axes[i], x->rank);
+    if (n >= 0) r.count = n;
     r.coord = attr_str(o, "coordinate_transformation_mode");
     r.nearest = attr_str(o, "nearest_mode");
     r.exclude = attr_int(o, "exclude_outside") != 0;
     r.antialias = attr_int_or(o, "antialias", 0) != 0;
     r.a = attr_float(o, "cubic_coeff_a");
     r.extra = attr_float(o, "extrapolation_value");
-    if (o->nin > 1 && o->in[1] && !(dim_const(o->in[1], 0, &none) && none == 0))
-        r.roi = o->in[1];
+    if (o->nin > 1 && o->in[1] && !(dim_const(o->in[1], 0, &none) && none == 0)) r.roi = o->in[1];
     if (o->nin > 3 && o->in[3])
         read_sizes(o, &r, x, 3);
     else if (o->nin > 2 && o->in[2])
@@ -361,25 +307,21 @@ static void resize(Op *o)
 }
 
 /* the same by scales, nearest i/scale or linear without a shift */
-static void upsample(Op *o)
-{
+static void upsample(Op *o) {
     Val *x = o->in[0];
     Resize r = resize_start(x);
     const float *f = NULL;
     double scale[MAX_RANK];
     r.mode = attr_str(o, "mode");
-    if (!strcmp(r.mode, "bilinear"))
-        r.mode = "linear";
+    if (!strcmp(r.mode, "bilinear")) r.mode = "linear";
     if (o->since >= 9) {
         read_scales(o, &r, x, o->in[1]);
     } else if (o->since >= 7) {
         int n = attr_floats(o, "scales", &f);
-        for (int i = 0; i < n && i < MAX_RANK; i++)
-            scale[i] = (double)f[i];
+        for (int i = 0; i < n && i < MAX_RANK; i++) scale[i] = (double)f[i];
         set_scales(o, &r, x, n, scale);
     } else {
-        if (x->rank != 4)
-            op_fail(o, "input 0 has %d dimensions, needs 4", x->rank);
+        if (x->rank != 4) op_fail(o, "input 0 has %d dimensions, needs 4", x->rank);
         scale[0] = scale[1] = 1;
         scale[2] = attr_float(o, "height_scale"), scale[3] = attr_float(o, "width_scale");
         set_scales(o, &r, x, 4, scale);
