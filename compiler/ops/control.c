@@ -82,7 +82,8 @@ static void order_params(Graph *g, int nown, Val *const *own, int nall, Val *con
         int at = find_val(own, nown, all[i]);
         in[i] = at >= 0 ? g->in[at] : b_param(g, all[i]);
     }
-    for (g->nin = 0; g->nin < nall;) PUSH(g->in, g->nin, g->cap_in, in[g->nin]);
+    g->nin = 0;
+    for (int i = 0; i < nall; i++) PUSH(g->in, g->nin, g->cap_in, in[i]);
 }
 
 static void check_branches(Op *o, const Graph *a, const Graph *b) {
