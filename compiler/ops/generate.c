@@ -100,13 +100,32 @@ static bool whole_number(Val *v, Ex *e) {
     return true;
 }
 
+// max(ceil((limit - start) / delta), 0) at the run: in integers (|span| + |delta| - 1) / |delta| where both have
+// one sign, in double for floats.
+static Ex count_at_run(Op *o) {
+    Val *v[3], *n, *one = scalar_int(o, I64, 1), *zero = scalar_int(o, I64, 0);
+    bool real = dt_is_float(o->in[0]->dt);
+    for (int i = 0; i < 3; i++)
+        v[i] = cast(o, reshape(o, o->in[i], 0, NULL), real ? F64 : I64);
+    Val *span = sub(o, v[1], v[0]), *step = v[2];
+    if (real) {
+        n = map2(o, FN_max, cast(o, map1(o, FN_ceil, divide(o, span, step)), I64), zero);
+    } else {
+        Val *down = map2(o, FN_lt, step, zero);
+        span = select(o, down, map1(o, FN_neg, span), span);
+        step = map2(o, FN_max, map1(o, FN_abs, step), one);
+        n = divide(o, map2(o, FN_max, sub(o, add(o, span, step), one), zero), step);
+    }
+    return e_size(n, 0, NULL);
+}
+
 // max(ceil((limit - start) / delta), 0) of floating constants
 static Ex real_count(Op *o) {
     double v[3];
     for (int i = 0; i < 3; i++) {
         const Data *d = val_const(o->in[i]);
         if (!d || d->n != 1)
-            op_fail(o, "input %d must be a single number known when compiling", i);
+            return count_at_run(o);
         v[i] = dt_is_float(d->dt) ? data_get(d, 0).f : (double)data_get(d, 0).i;
     }
     double n = ceil((v[1] - v[0]) / v[2]);

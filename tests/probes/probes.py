@@ -46,7 +46,7 @@ class Compiled:
         self.onnx = str(folder / f"{name}.onnx")
         onnx.save(model, self.onnx)
         c, so = folder / f"{name}.c", folder / f"{name}.so"
-        subprocess.run([opt.cnncc, self.onnx, "-o", str(c), "--prefix", "m"], check=True)
+        subprocess.run([opt.cnncc, self.onnx, "-o", str(c), "--prefix", "m", *getattr(opt, "flags", [])], check=True)
         subprocess.run([opt.cc, *CFLAGS, "-shared", "-fPIC", "-o", str(so), str(c)], check=True)
         self.model = loader.Model(so)
 

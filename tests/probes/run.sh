@@ -2,4 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # The seven probes: thin ways through everything. BUILD: the build folder, PYTHON: an interpreter with
 # onnx and onnxruntime. Gradients (the fifth) are tests/grad's.
-exec "${PYTHON:-python3}" "$(dirname "$0")/probes.py" --cnncc "${BUILD:-build}/cnncc" --build "${BUILD:-build}/probes"
+here=$(dirname "$0")
+status=0
+for script in probes dynamic_sizes; do
+    "${PYTHON:-python3}" "$here/$script.py" --cnncc "${BUILD:-build}/cnncc" --build "${BUILD:-build}/probes" || status=1
+done
+exit $status
