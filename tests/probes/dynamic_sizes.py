@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Extents that depend on the values of tensors, in one compiled file each, against onnxruntime.
+
+    dynamic_sizes.py --cnncc build/cnncc --build build/probes
+"""
+
+import argparse
+import subprocess
+import sys
+
+import numpy as np
+from onnx import TensorProto as T
+from onnx import helper as h
+from probes import ECAPACITY, Compiled, close, model, rng, tensor, vi
+
+ESHAPE = 1
+
+
+def floats(*shape):
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+def i64(*v):
+    return np.array(v, np.int64)
+
+
+def check(c, feeds, bytes_of=None):
+    """One run equals the reference; with less room than the result needs it says so and writes nothing behind."""
+    want = c.reference(feeds)
+    status, got, whole = c.call(feeds, bytes_of or [w.nbytes + 8 for w in want])
+    assert status == 0 and whole, f"status {status}"
+    for g, w in zip(got, want, strict=True):
+        close(g, w)
+    for o, w in enumerate(want):
+        if w.nbytes:
+            caps = [x.nbytes for x in want]
+            caps[o] -= 1
+            status, _, whole = c.call(feeds, caps)
+            assert status == ECAPACITY and whole, f"too little room for output {o}: status {status}"
+
+
+def node(op, ins, outs, **attr):
+    return h.make_node(op, ins, outs, **attr)
+
+
+def reshape(opt):
+    m = model([node("Reshape", ["x", "s"], ["r"]), node("Relu", ["r"], ["y"])],
+              [vi("x", T.FLOAT, [4, 6]), vi("s", T.INT64, [3])], [vi("y", T.FLOAT, ["a", "b", "c"])])
+    c = Compiled(opt, m, "dynamic_reshape")
+    for s in ([2, 3, 4], [24, 1, 1], [3, -1, 2], [0, 0, 1], [-1, 0, 2]):
+        check(c, {"x": floats(4, 6), "s": i64(*s)})
+    for s in ([5, 5, 1], [-1, 5, 1], [-2, -2, 6], [2, 3, 5]):
+        status, _, whole = c.call({"x": floats(4, 6), "s": i64(*s)}, [96])
+        assert status == ESHAPE and whole, f"a shape of {s}: status {status}"
+
+
+def slices(opt):
+    m = model([node("Slice", ["x", "b", "e", "axes"], ["s"]), node("Exp", ["s"], ["t"]),
+               node("ReduceSum", ["t", "last"], ["n"], keepdims=1), node("Div", ["t", "n"], ["y"])],
+              [vi("x", T.FLOAT, [5, "n"]), vi("b", T.INT64, [2]), vi("e", T.INT64, [2])], [vi("y", T.FLOAT, ["a", "b"])],
+              [tensor("axes", i64(0, 1)), tensor("last", i64(1))])
+    c = Compiled(opt, m, "dynamic_slice")
+    for b, e in (([0, 0], [5, 7]), ([1, 2], [4, -1]), ([-2, 3], [2**62, 6]), ([3, 3], [2, 5]), ([-9, 0], [3, 2**31])):
+        check(c, {"x": floats(5, 7), "b": i64(*b), "e": i64(*e)})
+
+
+def fills(opt):
+    m = model([node("ConstantOfShape", ["s"], ["z"], value=tensor("v", np.array([2], np.float32))),
+               node("Expand", ["x", "s"], ["w"]), node("Add", ["z", "w"], ["y"]), node("Tile", ["x", "s"], ["t"])],
+              [vi("x", T.FLOAT, [3, 1]), vi("s", T.INT64, [2])], [vi("y", T.FLOAT, ["a", "b"]), vi("t", T.FLOAT, ["c", "d"])])
+    c = Compiled(opt, m, "dynamic_fill")
+    for s in ([3, 4], [1, 5], [2, 5], [3, 1]):
+        x = floats(3, 1)
+        status, got, whole = c.call({"x": x, "s": i64(*s)}, [4 * max(3, s[0]) * s[1], 12 * s[0] * s[1]])
+        assert status == (ESHAPE if s[0] == 2 else 0) and whole, f"status {status}"
+        if status == 0:
+            close(got[0], x + np.zeros(s, np.float32) + 2)
+            close(got[1], np.tile(x, s))
+
+
+def counts(opt):
+    m = model([node("TopK", ["x", "k"], ["v", "i"]), node("Range", ["zero", "n", "one"], ["r"]),
+               node("Mul", ["r", "r"], ["q"]), node("Pad", ["x", "p"], ["w"])],
+              [vi("x", T.FLOAT, [3, 6]), vi("k", T.INT64, [1]), vi("n", T.INT64, []), vi("p", T.INT64, [4])],
+              [vi("v", T.FLOAT, [3, "k"]), vi("i", T.INT64, [3, "k"]), vi("q", T.INT64, ["n"]), vi("w", T.FLOAT, ["a", "b"])],
+              [tensor("zero", np.array(0)), tensor("one", np.array(1))])
+    c = Compiled(opt, m, "dynamic_count")
+    for k, n, p in ((2, 5, [1, 0, 2, 1]), (6, 1, [0, 0, 0, 0]), (1, 40, [0, 3, 1, 0])):
+        check(c, {"x": floats(3, 6), "k": i64(k), "n": np.array(n), "p": i64(*p)})
+    status, _, whole = c.call({"x": floats(3, 6), "k": i64(7), "n": np.array(1), "p": i64(0, 0, 0, 0)}, [999] * 4)
+    assert status == ESHAPE and whole, f"the 7 largest of 6: status {status}"
+
+
+def chosen(opt):
+    """The rows whose score is above a limit: NonZero, Gather, a matrix product, a reduction over the rows."""
+    m = model([node("Greater", ["score", "limit"], ["m"]), node("NonZero", ["m"], ["at"]), node("Squeeze", ["at", "first"], ["i"]),
+               node("Gather", ["x", "i"], ["r"]), node("MatMul", ["r", "w"], ["p"]), node("Softmax", ["p"], ["y"]),
+               node("ReduceSum", ["y", "first"], ["s"], keepdims=0), node("Compress", ["x", "m"], ["z"], axis=0),
+               node("Shape", ["i"], ["n"])],
+              [vi("x", T.FLOAT, ["n", 8]), vi("score", T.FLOAT, ["n"]), vi("limit", T.FLOAT, [])],
+              [vi("y", T.FLOAT, ["k", 5]), vi("s", T.FLOAT, [5]), vi("z", T.FLOAT, ["k", 8]), vi("n", T.INT64, [1])],
+              [tensor("w", floats(8, 5)), tensor("first", i64(0))])
+    c = Compiled(opt, m, "dynamic_chosen")
+    for n, limit in ((10, 0), (10, 9), (33, -0.5), (1, -9)):
+        check(c, {"x": floats(n, 8), "score": floats(n), "limit": np.array(limit, np.float32)})
+
+
+def branches(opt):
+    """A branch whose result is as long as its data say."""
+    then = h.make_graph([node("NonZero", ["x"], ["a"])], "then", [], [vi("a", T.INT64, [1, "k"])])
+    other = h.make_graph([node("Unsqueeze", ["d", "zero"], ["b"])], "else", [], [vi("b", T.INT64, [1, 2])])
+    m = model([node("If", ["c"], ["r"], then_branch=then, else_branch=other), node("Add", ["r", "r"], ["y"])],
+              [vi("x", T.FLOAT, [9]), vi("c", T.BOOL, []), vi("d", T.INT64, [2])], [vi("y", T.INT64, [1, "m"])],
+              [tensor("zero", i64(0))])
+    c = Compiled(opt, m, "dynamic_branch")
+    for which in (True, False):
+        x = np.maximum(floats(9), 0)
+        check(c, {"x": x, "c": np.array(which), "d": i64(4, 5)})
+
+
+def unbounded(opt):
+    """A size without a bound needs --cap; the run checks it."""
+    m = model([node("Range", ["zero", "n", "one"], ["r"]), node("CumSum", ["r", "zero"], ["q"]), node("Sub", ["q", "r"], ["y"])],
+              [vi("n", T.INT64, [])], [vi("y", T.INT64, ["n"])], [tensor("zero", np.array(0)), tensor("one", np.array(1))])
+    try:
+        Compiled(opt, m, "dynamic_cap")
+        raise AssertionError("a work area without a bound")
+    except subprocess.CalledProcessError:
+        pass
+    opt.flags = ["--cap", "r=160", "--cap", "q=160"]
+    c = Compiled(opt, m, "dynamic_cap")
+    opt.flags = []
+    for n in (0, 3, 20):
+        check(c, {"n": np.array(n)})
+    status, _, whole = c.call({"n": np.array(21)}, [999])
+    assert status == ECAPACITY and whole, f"21 of 20 elements: status {status}"
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument("--cnncc", required=True)
+    p.add_argument("--build", required=True)
+    p.add_argument("--cc", default="cc")
+    opt = p.parse_args()
+    opt.flags = []
+    probes, failed = [reshape, slices, fills, counts, chosen, branches, unbounded], 0
+    for f in probes:
+        try:
+            f(opt)
+        except (AssertionError, subprocess.CalledProcessError) as e:
+            failed += 1
+            print(f"FAILED {f.__name__}: {e}")
+    print(f"{len(probes) - failed} passed, {failed} failed, 0 skipped")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
