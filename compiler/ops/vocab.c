@@ -20,7 +20,7 @@ Ex numel(const Val *x) { return e_product(x->rank, x->shape); }
 int64_t need_const(Op *o, Ex e, const char *what) {
     int64_t c;
     if (!e_is_const(e, &c))
-        op_fail(o, "%s must be known when compiling but is %s (--dim fixes a dimension)", what, e_str(e));
+        op_fail(o, "%s must be known when compiling but is %s (--dim fixes a dimension, --value an input)", what, e_str(e));
     return c;
 }
 

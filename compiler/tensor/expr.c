@@ -677,7 +677,8 @@ void e_print(Text *t, Ex e) {
         if (e->c || !e->n) put(t, !e->n ? "%lld" : e->c < 0 ? " - %lld" : " + %lld", (long long)(e->n && e->c < 0 ? -e->c : e->c));
         return;
     case X_LOAD:
-        put(t, "v%d[", e->val->id);
+        if (e->val->name) put(t, "%s[", e->val->name);
+        else put(t, "v%d[", e->val->id);
         break;
     default: put(t, "%s(", fn[e->kind]);
     }

@@ -118,6 +118,23 @@ def branches(opt):
         check(c, {"x": x, "c": np.array(which), "d": i64(4, 5)})
 
 
+def iterations(opt):
+    """Parts of a tensor by the number of the iteration, as many of their elements as are above 0."""
+    body = h.make_graph(
+        [node("Unsqueeze", ["i", "zero"], ["b"]), node("Add", ["b", "two"], ["e"]), node("Slice", ["x", "b", "e"], ["s"]),
+         node("Greater", ["s", "none"], ["m"]), node("Compress", ["s", "m"], ["p"]), node("ReduceSum", ["p"], ["r"], keepdims=0),
+         node("Add", ["r", "sum"], ["sum2"]), node("Identity", ["sum2"], ["row"]), node("Identity", ["c"], ["c2"])],
+        "body", [vi("i", T.INT64, []), vi("c", T.BOOL, []), vi("sum", T.FLOAT, [])],
+        [vi("c2", T.BOOL, []), vi("sum2", T.FLOAT, []), vi("row", T.FLOAT, [])])
+    m = model([node("Loop", ["n", "", "start"], ["last", "y"], body=body)],
+              [vi("x", T.FLOAT, [9]), vi("n", T.INT64, [])], [vi("last", T.FLOAT, []), vi("y", T.FLOAT, ["k"])],
+              [tensor("zero", i64(0)), tensor("two", i64(2)), tensor("none", np.array(0, np.float32)),
+               tensor("start", np.array(0, np.float32))])
+    c = Compiled(opt, m, "dynamic_iteration")
+    for n in (1, 8, 12):
+        check(c, {"x": floats(9), "n": np.array(n)})
+
+
 def unbounded(opt):
     """A size without a bound needs --cap; the run checks it."""
     m = model([node("Range", ["zero", "n", "one"], ["r"]), node("CumSum", ["r", "zero"], ["q"]), node("Sub", ["q", "r"], ["y"])],
@@ -143,7 +160,7 @@ def main():
     p.add_argument("--cc", default="cc")
     opt = p.parse_args()
     opt.flags = []
-    probes, failed = [reshape, slices, fills, counts, chosen, branches, unbounded], 0
+    probes, failed = [reshape, slices, fills, counts, chosen, branches, iterations, unbounded], 0
     for f in probes:
         try:
             f(opt)
