@@ -532,6 +532,36 @@ Test(import, a_loop_with_a_growing_carried_value) {
     cr_assert_eq(out[0]->shape[0], 4);
 }
 
+Test(import, sequences_are_taken_apart) {
+    Model m;
+    GraphMsg *g = model(&m, 17), *body = new_graph();
+    static const int64_t three = 3, last = -1;
+    INIT(g, raw(tensor("three", 7, ""), &three, sizeof three));
+    INIT(g, raw(tensor("last", 7, ""), &last, sizeof last));
+    INPUT(g, "x", 1, "2 4");
+    NODE(g, node("SequenceEmpty", "", "s0"));
+    INPUT(body, "i", 7, "");
+    INPUT(body, "keep", 9, "");
+    INPUT(body, "s", 1, NULL);
+    NODE(body, node("SequenceInsert", "s x", "t"));
+    OUTPUT(body, "keep");
+    OUTPUT(body, "t");
+    NODE(g, attr_g(node("Loop", "three - s0", "s1"), "body", body));
+    NODE(g, node("SequenceLength", "s1", "n"));
+    NODE(g, attr_i(node("ConcatFromSequence", "s1", "y"), "axis", 0));
+    NODE(g, attr_i(node("SplitToSequence", "x", "parts"), "axis", 1));
+    NODE(g, node("SequenceAt", "parts last", "z"));
+    OUTPUT(g, "n");
+    OUTPUT(g, "y");
+    OUTPUT(g, "z");
+    Graph *t = import(&m);
+    cr_assert_not_null(t);
+    cr_assert_eq(data_get(constant_output(t, 0), 0).i, 3);
+    cr_assert(e_is(t->out[1]->shape[0], 6));
+    cr_assert_eq(t->out[2]->node->op, P_slice);
+    cr_assert(e_is(t->out[2]->shape[1], 1));
+}
+
 // ---- files nobody should trust --------------------------------------------------------------------------------
 
 Test(import, garbage_is_refused) {
