@@ -73,7 +73,26 @@ static void declare(Lower *l, Block *b, Ex load) {
     have_symbol(p, load);
 }
 
-static void lower_guard(const Guard *q, Block *b) {
+// Products of extents that the data give are checked factor by factor, so that none leaves int64: below 2^31
+// before the last factor, and 2^48 in all.
+static void check_products(Lower *l, Ex e, Block *b) {
+    Program *p = l->prog;
+    int loads = 0;
+    for (int i = 0; i < e->n && e->kind == X_MUL; i++) loads += e->a[i]->kind == X_LOAD;
+    if (loads > 1 && !have(p, e)) {
+        Ex prefix = e_int(1);
+        for (int i = 0; i < e->n; i++) {
+            prefix = e_mul(prefix, e->a[i]);
+            if (i > 0) set_status(b, "CNN_ESHAPE", prefix, e_int(INT64_C(1) << (i + 1 < e->n ? 31 : 48)));
+        }
+        PUSH(p->have, p->nhave, p->cap_have, e);
+    }
+    for (int i = 0; i < e->n; i++) check_products(l, e->kind == X_SUM ? e->t[i].m : e->a[i], b);
+}
+
+static void lower_guard(Lower *l, const Guard *q, Block *b) {
+    check_products(l, q->a, b);
+    check_products(l, q->b, b);
     Ex d = e_sub(q->a, q->b), one = e_int(1);
     switch (q->kind) {
     case G_EQ: set_status(b, "CNN_ESHAPE", d, one); return;
@@ -89,7 +108,7 @@ static void lower_guards(Lower *l, Block *b) {
         const Guard *q = &l->g->guard[i];
         if (l->guarded[i] || !all_among(l->prog, q->a, l->prog->nhave) || !all_among(l->prog, q->b, l->prog->nhave)) continue;
         l->guarded[i] = true;
-        if (l->up || !known_at_entry(l->prog, q->a) || !known_at_entry(l->prog, q->b)) lower_guard(q, b);
+        if (l->up || !known_at_entry(l->prog, q->a) || !known_at_entry(l->prog, q->b)) lower_guard(l, q, b);
     }
 }
 
@@ -161,6 +180,7 @@ bool bound_size(const Program *p, const Options *opt, Buf *b) {
 
 void check_room(Lower *l, Buf *buf, Ex numel, Block *b) {
     if (!all_among(l->prog, numel, l->prog->nhave)) return; // a branch or an iteration checks
+    check_products(l, numel, b);
     Ex bytes = e_mul(numel, e_int((int64_t)dt_size(buf->dt)));
     if (buf->kind == B_OUTPUT && !known_at_entry(l->prog, numel)) {
         Ex cap = e_sym(arena_printf("cap%d", buf->port), 0, INT64_MAX); // what the caller gives, in bytes

@@ -139,7 +139,7 @@ struct Program {
     Ex work_size;            // bytes
     Ex scratch_size;         // bytes a thread
     size_t weights_size;
-    Ex *have; int nhave, cap_have; // symbols and loads that are C variables by now; the first nsym are the inputs' extents
+    Ex *have; int nhave, cap_have; // symbols and loads that are C variables by now (and products that are checked); the first nsym are the inputs' extents
     int nsym;
     Ex *bound_var, *bound; int nbound, cap_bound_var, cap_bound; // upper bounds of symbols that the run computes
     const char *runtime[256]; int nruntime; // helper parts used, set by emit

@@ -49,7 +49,7 @@ def reshape(opt):
     c = Compiled(opt, m, "dynamic_reshape")
     for s in ([2, 3, 4], [24, 1, 1], [3, -1, 2], [0, 0, 1], [-1, 0, 2]):
         check(c, {"x": floats(4, 6), "s": i64(*s)})
-    for s in ([5, 5, 1], [-1, 5, 1], [-2, -2, 6], [2, 3, 5]):
+    for s in ([5, 5, 1], [-1, 5, 1], [-2, -2, 6], [2, 3, 5], [2**31 - 1] * 3, [2**30, 2**30, 0], [2**62, 4, 0]):
         status, _, whole = c.call({"x": floats(4, 6), "s": i64(*s)}, [96])
         assert status == ESHAPE and whole, f"a shape of {s}: status {status}"
 
