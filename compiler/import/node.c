@@ -189,15 +189,17 @@ void import_node(Importer *im, Scope *s, const Onnx__NodeProto *p, int index) {
     if (diag_errors >= IMPORT_ERRORS) fatal("too many errors");
     size_t room_in = p->n_input + 8, room_out = p->n_output + 8;
     if (room_in > 1000000 || room_out > 1000000) fatal("%s: too many inputs or outputs", node_text(s, p, index, 0));
-    bool *want = NEWN(bool, room_out);
+    enum { FEW = 32 }; // room for most nodes; long lists go to the arena
+    Val *few[FEW] = {0}, **in = room_in + room_out <= FEW ? few : NEWN(Val *, room_in + room_out);
+    bool few_want[FEW], *want = room_out <= FEW ? few_want : NEWN(bool, room_out);
     for (size_t i = 0; i < p->n_output; i++) want[i] = *p->output[i] && map_get(&im->used, intern(p->output[i]));
     Op o = {.type = p->op_type ? intern(p->op_type) : "",
             .domain = domain_of(p->domain),
             .name = p->name ? p->name : "",
             .nin = (int)p->n_input,
             .nout = (int)p->n_output,
-            .in = NEWN(Val *, room_in),
-            .out = NEWN(Val *, room_out),
+            .in = in,
+            .out = in + room_in,
             .want = want,
             .g = s->g};
     bool ok = find_inputs(s, p, index, &o);
