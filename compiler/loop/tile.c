@@ -103,7 +103,6 @@ static bool classify_guards(Tiling *t, bool *bad) {
             t->cut[t->ncut++] = g;
         } else t->hard[t->nhard++] = g;
     }
-    if (t->a_lanes && t->nhard) return false;
     for (int i = 0; i < t->nhard; i++) // b would be read outside, too
         for (int v = 0; v < c->nvar; v++)
             if (!t->pack && e_uses(t->hard[i].e, c->var[v]) && e_uses(t->off[1], c->var[v])) return false;
@@ -361,7 +360,6 @@ static void emit_tree(Tiling *t, Block *b) {
 static bool settle_patterns(Tiling *t) {
     RowGroup g[MAX_GROUPS];
     if (!t->row || !t->npattern || row_groups(t, g)) return true;
-    if (t->a_lanes) return false;
     for (int i = 0; i < t->npattern; i++) t->hard[t->nhard++] = t->pattern[i];
     t->npattern = 0;
     t->pattern_by = NULL;

@@ -51,12 +51,17 @@ static Local *let(const Kernel *k, Block *b, const char *stem, Sx *value, bool v
 
 static Ex row_of(const Kernel *k, Ex e, int i) { return k->t->row ? e_subst(e, k->t->row, k->row[i]) : e; }
 
+static void hard_guards(const Kernel *k, int i, Range *g) {
+    const Tiling *t = k->t;
+    for (int n = 0; n < t->nhard; n++) g[n] = (Range){fixed(k, row_of(k, t->hard[n].e, i)), t->hard[n].n};
+}
+
 static Local *load_a(Kernel *k, Block *b, int i) {
     const Tiling *t = k->t;
     Sx *x = sx_load(t->buf[0], fixed(k, row_of(k, t->off[0], i)), 0);
     if (k->hard) {
         Range g[16];
-        for (int n = 0; n < t->nhard; n++) g[n] = (Range){fixed(k, row_of(k, t->hard[n].e, i)), t->hard[n].n};
+        hard_guards(k, i, g);
         x = sx_guard(t->nhard, g, x, sx_num(t->dt, (Scalar){.f = 0}));
     }
     return let(k, b, "a", x, false);
@@ -73,6 +78,17 @@ static Local *load_a_lanes(Kernel *k, Block *b, int i, int j) {
     return v;
 }
 
+// The block in which row i may be read.
+static Block *where_inside(Kernel *k, Block *b, int i) {
+    if (!k->hard || !k->t->a_lanes) return b;
+    Range *g = NEWN(Range, k->t->nhard);
+    hard_guards(k, i, g);
+    Stmt *s = append(b, (Stmt){.kind = ST_IF, .nguard = k->t->nhard, .guard = g});
+    Block *in = block_new(b);
+    in->tail = &s->body;
+    return in;
+}
+
 // One step of the sum, all of it in one block.
 static void step(Kernel *k, Block *b) {
     const Tiling *t = k->t;
@@ -81,11 +97,12 @@ static void step(Kernel *k, Block *b) {
     for (int j = 0; j < t->nv; j++) bv[j] = let(k, b, "b", load_b(k, j), true);
     for (int i = 0; i < k->rows; i++) {
         if (!(k->mask >> i & 1)) continue;
-        if (!t->a_lanes) a = load_a(k, b, i);
+        Block *in = where_inside(k, b, i);
+        if (!t->a_lanes) a = load_a(k, in, i);
         for (int j = 0; j < t->nv; j++) {
-            if (t->a_lanes) a = load_a_lanes(k, b, i, j);
+            if (t->a_lanes) a = load_a_lanes(k, in, i, j);
             Sx *x[2] = {sx_local(a, NULL), sx_local(bv[j], NULL)};
-            append(b, (Stmt){.kind = ST_ACC, .local = k->acc[i * t->nv + j], .fn = RED_ADD, .value = sx_fn(FN_mul, t->dt, 2, x)});
+            append(in, (Stmt){.kind = ST_ACC, .local = k->acc[i * t->nv + j], .fn = RED_ADD, .value = sx_fn(FN_mul, t->dt, 2, x)});
         }
     }
 }
