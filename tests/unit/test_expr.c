@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cnncc.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+
+static Ex N, M;
+
+static void symbols(void) {
+    N = e_sym("N", 1, 100);
+    M = e_sym("M", 0, INT64_MAX);
+}
+
+TestSuite(expr, .init = symbols);
+
+Test(expr, canonical_forms_have_one_address) {
+    Ex a = e_mul(e_add(N, e_int(1)), e_add(N, e_int(-1))), b = e_sub(e_mul(N, N), e_int(1));
+    cr_assert_eq(a, b);
+    cr_assert_eq(e_add(e_mul(N, M), e_mul(M, N)), e_scale(e_mul(N, M), 2));
+    cr_assert(e_is(e_sub(e_add(N, M), e_add(M, N)), 0));
+    cr_assert_eq(e_div(e_mul(N, M), N), M);
+    cr_assert(e_is(e_mod(e_scale(N, 6), e_int(3)), 0));
+    cr_assert(e_is(e_div(e_int(-7), e_int(2)), -4)); // floor
+    cr_assert(e_is(e_mod(e_int(-7), e_int(2)), 1));
+    cr_assert(e_is(e_ceil_div(e_int(7), e_int(2)), 4));
+}
+
+Test(expr, intervals_prove) {
+    cr_assert(e_lt(e_int(0), N));
+    cr_assert(e_le(N, e_int(100)));
+    cr_assert(!e_lt(N, M));
+    cr_assert_eq(e_min(N, e_int(200)), N);
+    cr_assert_eq(e_max(N, e_int(1)), N);
+    Ex i = e_index("i", N);
+    cr_assert(e_lt(i, N));
+    cr_assert(e_ge0(e_sub(e_sub(N, e_int(1)), i)));
+}
+
+static int64_t value(Ex var, void *ctx) {
+    int64_t *v = ctx;
+    return var == N ? v[0] : v[1];
+}
+
+// Building in another order, substituting and evaluating agree.
+Test(expr, evaluation_agrees_with_substitution) {
+    srand(1);
+    for (int round = 0; round < 2000; round++) {
+        Ex e = N;
+        for (int i = 0; i < 6; i++) {
+            Ex o = rand() % 2 ? M : e_int(rand() % 9 + 1);
+            switch (rand() % 6) {
+            case 0: e = e_add(e, o); break;
+            case 1: e = e_sub(e, o); break;
+            case 2: e = e_mul(e, o); break;
+            case 3: e = e_div(e, e_int(rand() % 5 + 1)); break;
+            case 4: e = e_mod(e, e_int(rand() % 5 + 1)); break;
+            default: e = e_min(e, o);
+            }
+        }
+        int64_t v[2] = { rand() % 100 + 1, rand() % 50 }, c;
+        Ex by = e_subst_all(e, 2, (Ex[]){ N, M }, (Ex[]){ e_int(v[0]), e_int(v[1]) });
+        cr_assert(e_is_const(by, &c), "%s", e_str(e));
+        cr_assert_eq(c, e_eval(e, value, v), "%s at %lld, %lld", e_str(e), (long long)v[0], (long long)v[1]);
+        cr_assert(e->lo <= c && c <= e->hi, "%s", e_str(e));
+    }
+}
