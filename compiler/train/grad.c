@@ -280,11 +280,10 @@ static Val *grad_scan_product(Grad *s, Node *n, Val *dy) {
     Val *x = back ? reversed(g, n->in[0], a) : n->in[0];
     if (back) dy = reversed(g, dy, a);
     if (n->flag & 1) dy = shifted(g, dy, a);
-    Ex size = x->shape[a], wide[MAX_RANK], row[MAX_RANK], one[MAX_RANK];
+    Ex size = x->shape[a], wide[MAX_RANK], one[MAX_RANK];
     last = x->rank; // axes of x with i at a, and j last
     for (int i = 0; i <= last; i++) {
         wide[i] = i < last ? x->shape[i] : size;
-        row[i] = i == a ? e_int(1) : wide[i];
         one[i] = e_int(1);
     }
     int perm[MAX_RANK];
