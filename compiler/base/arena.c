@@ -5,7 +5,7 @@
 #include <string.h>
 
 typedef struct Block { struct Block *next; size_t used, size; } Block;
-enum { HEADER = (sizeof(Block) + 15) & ~15, BLOCK = 1 << 18 };
+enum { HEADER = (sizeof(Block) + 15) / 16 * 16, BLOCK = 1 << 18 };
 static Block *blocks;
 
 void *arena_alloc(size_t size) {

@@ -78,7 +78,7 @@ static bool uniform(Val *v, double *value) {
 
 // x**e for the exponents that have exact short forms; NULL for others. Broadcasting e must not change x's shape.
 static Val *power_of(Op *o, Val *x, Val *exponent) {
-    double e;
+    double e = 0;
     if (exponent->rank > x->rank || !e_is(numel(exponent), 1) || !uniform(exponent, &e))
         return NULL;
     if (e == 1)

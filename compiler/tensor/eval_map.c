@@ -40,7 +40,7 @@ void map_row(const Node *n, DType from, Scalar *const *x, int64_t len, Scalar *o
 }
 
 View *eval_map(Eval *e, const Node *n, View *const *x) {
-    bool same[MAX_RANK];
+    bool same[MAX_RANK] = { 0 };
     const int64_t *stride[4] = { 0 };
     int arity = fn_info[n->fn].arity, rank = x[0]->rank;
     for (int k = 1; k < arity; k++) {
