@@ -135,6 +135,7 @@ static bool is_own_extent(const Node *n, Ex d) { // a symbol that this node defi
 
 static void lower_branch(Lower *l, Node *n, Graph *g, Block *b) {
     Lower *c = region(l, g);
+    int have = l->prog->nhave;
     bind_captures(l, c, 0, n->nin - 1, n->in + 1);
     lower_prepare(c, false);
     c->main = b;
@@ -145,6 +146,7 @@ static void lower_branch(Lower *l, Node *n, Graph *g, Block *b) {
         check_room(c, l->buf[n->out[i].id], val_numel(g->out[i]), b);
         nest_copy(c, g->out[i], l->buf[n->out[i].id], NULL, b);
     }
+    l->prog->nhave = have; // what the branch declares ends with it
 }
 
 static void lower_if(Lower *l, Node *n, Block *b) {
@@ -203,14 +205,29 @@ static void check_capacity(const Lower *l, Node *n, int i, Ex it, Ex trip, Block
         append(b, (Stmt){.kind = ST_STATUS, .text = "CNN_ECAPACITY", .nguard = 1, .guard = r});
         return;
     }
-    int64_t c;
-    if (!e_is_const(trip, &c) || c > INT32_MAX) fatal("%s: the number of iterations has no bound; give the loop a trip count", n->name);
-    y->size = e_scale(e_product(y->rank - 1, y->shape + 1), c);
+    Ex each = e_product(y->rank - 1, y->shape + 1), most = program_bound(l->prog, e_max(trip, e_int(0)));
+    if (most && most->lo <= INT32_MAX) {
+        y->size = e_add(e_mul(each, most), e_int(y->slack));
+        set_bound(l->prog, y->shape[0], most);
+        return;
+    }
+    bound_size(l->prog, l->opt, y);
+    Range *r = NEW(Range);
+    *r = (Range){e_sub(e_sub(y->size, e_int(y->slack)), e_mul(e_add(it, e_int(1)), each)), e_int(INT64_MAX)};
+    append(b, (Stmt){.kind = ST_STATUS, .text = "CNN_ECAPACITY", .nguard = 1, .guard = r});
+    set_bound(l->prog, y->shape[0], e_div(y->size, e_max(each, e_int(1))));
+}
+
+// The rows of a scan output are of one size.
+static void check_rows(const Node *n, int i) {
+    for (int k = 1; k < n->out[i].rank; k++)
+        if (is_own_extent(n, n->out[i].shape[k]))
+            fatal("%s: the extents of scan output %d depend on the iteration; generated code has no such loops yet", n->name, i - n->axis);
 }
 
 static void lower_loop(Lower *l, Node *n, Block *b) {
     Graph *g = n->region->g;
-    int ncarry = n->axis, nscan = n->nout - ncarry;
+    int ncarry = n->axis, nscan = n->nout - ncarry, have = l->prog->nhave;
     Lower *c = region(l, g);
     Buf **state = NEWN(Buf *, n->nout + 1), **next = NEWN(Buf *, ncarry + 1);
     check_carried(n, g, ncarry);
@@ -238,6 +255,7 @@ static void lower_loop(Lower *l, Node *n, Block *b) {
     lower_prepare(c, false);
     lower_graph(c, body);
     for (int i = 0; i < nscan; i++) {
+        check_rows(n, ncarry + i);
         check_capacity(l, n, ncarry + i, it, known, body);
         nest_copy(c, g->out[1 + ncarry + i], state[ncarry + i], it, body);
     }
@@ -260,6 +278,7 @@ static void lower_loop(Lower *l, Node *n, Block *b) {
     set_int(body, it, e_add(it, e_int(1)), NULL, true);
     for (int i = ncarry; i < n->nout; i++)
         if (is_own_extent(n, n->out[i].shape[0]) && n->out[i].shape[0] != known) set_int(b, n->out[i].shape[0], it, NULL, false);
+    l->prog->nhave = have;
 }
 
 // A call's helper writes its result straight to the caller.

@@ -583,6 +583,7 @@ Node *b_if(Graph *g, Val *cond, Graph *a, Graph *b, int ncap, Val *const *cap) {
             die("result %d of an if differs in type", i);
         out[i] = *x;
         out[i].elems = NULL;
+        out[i].name = NULL;
         Ex *shape = NEWN(Ex, x->rank > 0 ? x->rank : 1);
         for (int k = 0; k < x->rank; k++)
             shape[k] = x->shape[k] == y->shape[k] ? extent_outside(a, x->shape[k]) : extent_new();
@@ -610,6 +611,7 @@ Node *b_loop(Graph *g, Val *trip, Val *cond, int ncarry, Val *const *carry, int 
         bool scan = i >= ncarry;
         out[i] = *r;
         out[i].elems = NULL;
+        out[i].name = NULL;
         out[i].rank = r->rank + scan;
         Ex *shape = NEWN(Ex, out[i].rank > 0 ? out[i].rank : 1);
         if (scan) shape[0] = exact && trip->elems && e_ge0(trip->elems[0]) ? trip->elems[0] : extent_new();

@@ -135,6 +135,24 @@ def iterations(opt):
         check(c, {"x": floats(9), "n": np.array(n)})
 
 
+def collected(opt):
+    """Results of iterations whose number an input says, used again: --cap bounds them."""
+    body = h.make_graph([node("Mul", ["x", "two"], ["x2"]), node("Identity", ["x2"], ["row"]), node("Identity", ["c"], ["c2"])],
+                        "body", [vi("i", T.INT64, []), vi("c", T.BOOL, []), vi("x", T.FLOAT, [3])],
+                        [vi("c2", T.BOOL, []), vi("x2", T.FLOAT, [3]), vi("row", T.FLOAT, [3])])
+    m = model([node("Loop", ["n", "", "start"], ["last", "rows"], body=body), node("Transpose", ["rows"], ["t"]),
+               node("MatMul", ["t", "rows"], ["y"]), node("Softmax", ["rows"], ["z"])],
+              [vi("start", T.FLOAT, [3]), vi("n", T.INT64, [])], [vi("y", T.FLOAT, [3, 3]), vi("z", T.FLOAT, ["k", 3])],
+              [tensor("two", np.array(0.7, np.float32))])
+    opt.flags = ["--cap", "rows=120"]
+    c = Compiled(opt, m, "dynamic_rows")
+    opt.flags = []
+    for n in (1, 4, 10):
+        check(c, {"start": floats(3), "n": np.array(n)})
+    status, _, whole = c.call({"start": floats(3), "n": np.array(11)}, [36, 999])
+    assert status == ECAPACITY and whole, f"11 rows of 10: status {status}"
+
+
 def unbounded(opt):
     """A size without a bound needs --cap; the run checks it."""
     m = model([node("Range", ["zero", "n", "one"], ["r"]), node("CumSum", ["r", "zero"], ["q"]), node("Sub", ["q", "r"], ["y"])],
@@ -160,7 +178,7 @@ def main():
     p.add_argument("--cc", default="cc")
     opt = p.parse_args()
     opt.flags = []
-    probes, failed = [reshape, slices, fills, counts, chosen, branches, iterations, unbounded], 0
+    probes, failed = [reshape, slices, fills, counts, chosen, branches, iterations, collected, unbounded], 0
     for f in probes:
         try:
             f(opt)
