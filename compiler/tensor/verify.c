@@ -210,7 +210,15 @@ static void check_control(const Node *n) {
     }
 }
 
+static void check_load(Ex load, void *ctx) {
+    const Node *n = ctx, *from = load->val->node;
+    const Graph *g = from->g;
+    CHECK(n, from->id >= 0 && from->id < g->nnode && g->node[from->id] == from, "an element of a value that is gone");
+    CHECK(n, g != n->g || from->id < n->id, "an element of a later value");
+}
+
 static void check_node(const Node *n) {
+    node_each_load(n, check_load, (void *)(intptr_t)n);
     CHECK(n, prim_nin[n->op] < 0 || prim_nin[n->op] == n->nin, "%d operands", n->nin);
     CHECK(n, n->nout > 0, "no results");
     for (int i = 0; i < n->nin; i++) {
