@@ -200,6 +200,7 @@ static double choose_row(Tiling *t) {
         s.row = i < 0 ? NULL : t->outer[i];
         if (!classify_guards(&s, &hard)) continue;
         double c = choose_tile(&s) * (hard ? 1.5 : 1);
+        if (i == 0 && t->nouter > 1 && tile_extent(s.row) < 0) c *= 4; // the outermost symbol is a batch, often of one
         if (c < best * 0.97) best = c, pick = s;
     }
     *t = pick;
@@ -325,6 +326,11 @@ static bool enough(const Stmt *s, int64_t least) {
 // The outermost loop with iterations for many threads, else for two.
 static Stmt *mark_parallel(const Tiling *t, const Loops *ls) {
     if (!tile_parallel(t)) return NULL;
+    bool batch = ls->n > 1 && ((t->nouter && ls->loop[0]->var == t->outer[0]) || (t->nbatch && ls->loop[0]->var == t->batch[0]));
+    if (batch && tile_extent(ls->loop[0]->var) < 0 && enough(ls->loop[1], 4)) { // a symbolic batch may be one
+        ls->loop[1]->parallel = true;
+        return ls->loop[1];
+    }
     for (int64_t least = 8; least >= 2; least -= 6)
         for (int i = 0; i < ls->n; i++)
             if (enough(ls->loop[i], least)) {
