@@ -59,7 +59,7 @@ static void log_message(const char *path, const char *prefix) {
     }
     char *line = (char *)text, *save = NULL, *pick = NULL;
     for (line = strtok_r(line, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-        if (!pick || (strstr(line, "error") && !strstr(pick, "error"))) pick = line;
+        if (!pick || (strcasestr(line, "error") && !strcasestr(pick, "error"))) pick = line;
     }
     run_error("%s%s%.600s", prefix, *prefix ? ": " : "", pick ? pick : "");
     free(text);

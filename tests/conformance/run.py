@@ -69,16 +69,17 @@ def pick_cases(opt):
 def run_all(opt, names):
     """The outcome of each case. Whole networks are not for tcc: its code is too slow for them."""
     heavy = [n for n in names if n.startswith("test_light_")] if "tcc" in opt.cc else []
-    result = run_batch(opt, [n for n in names if n not in heavy], opt.cc, opt.cflags)
+    result = run_batch(opt, [n for n in names if n not in heavy], opt.cc, opt.cflags, opt.timeout)
     if heavy:
-        result.update(run_batch(opt, heavy, shutil.which("clang-19") or "cc", None))
+        result.update(run_batch(opt, heavy, shutil.which("clang-19") or "cc", None, 4 * opt.timeout))
     return result
 
 
-def run_batch(opt, names, cc, cflags):
+def run_batch(opt, names, cc, cflags, timeout):
     """The word and the detail of each case, as cnncc-run gives them."""
     env = dict(os.environ, CC=cc)
     env.pop("CFLAGS", None)
+    env["ASAN_OPTIONS"] = env["UBSAN_OPTIONS"] = "exitcode=99:detect_leaks=0"  # 1 would be a refusal
     if cflags is not None:
         env["CFLAGS"] = cflags
     result = {}
@@ -86,7 +87,7 @@ def run_batch(opt, names, cc, cflags):
         batch = pathlib.Path(temp) / "list"
         batch.write_text("".join(f"{opt.cases}/{n}\n" for n in names))
         cmd = [opt.runner, "--batch", str(batch), "--jobs", str(opt.jobs)]
-        cmd += ["--timeout", str(opt.timeout)] + (["--", *opt.cnncc] if opt.cnncc else [])
+        cmd += ["--timeout", str(timeout)] + (["--", *opt.cnncc] if opt.cnncc else [])
         out = subprocess.run(cmd, env=env, stdout=subprocess.PIPE, check=False).stdout
     for line in out.decode(errors="replace").splitlines():
         word, _, rest = line.partition(" ")
