@@ -173,11 +173,31 @@ static void lower_if(Lower *l, Node *n, Block *b) {
     lower_branch(l, n, else_g, e);
 }
 
-static void check_carried(const Node *n, const Graph *body, int ncarry) {
+static bool is_symbol(Ex d) { return d->kind == X_VAR && !d->extent; }
+
+// Carried values must keep the extents that they start with; where the compiler cannot tell, the run checks.
+static void check_carried(Lower *l, const Node *n, const Graph *body, int ncarry, Block *b) {
     for (int i = 0; i < ncarry; i++)
-        for (int k = 0; k < body->in[2 + i]->rank; k++)
-            if (body->in[2 + i]->shape[k] != n->in[2 + i]->shape[k])
+        for (int k = 0; k < body->in[2 + i]->rank; k++) {
+            Ex is = body->in[2 + i]->shape[k], first = n->in[2 + i]->shape[k], next = body->out[1 + i]->shape[k];
+            if (is == first) continue;
+            if (!is_symbol(is) || e_lt(is, next) || e_lt(next, is))
                 fatal("%s: carried value %d changes its shape; generated code has no such loops yet", n->name, i);
+            set_int(b, is, first, NULL, false);
+            have_symbol(l->prog, is);
+            set_bound(l->prog, is, first);
+        }
+}
+
+static void check_next(const Graph *body, int ncarry, Block *b) {
+    for (int i = 0; i < ncarry; i++)
+        for (int k = 0; k < body->in[2 + i]->rank; k++) {
+            Ex is = body->in[2 + i]->shape[k], next = body->out[1 + i]->shape[k];
+            if (is == next) continue;
+            Range *r = NEW(Range);
+            *r = (Range){e_sub(next, is), e_int(1)};
+            append(b, (Stmt){.kind = ST_STATUS, .text = "CNN_ESHAPE", .nguard = 1, .guard = r});
+        }
 }
 
 // A carried value has the extents that it starts with, whatever symbols its result has.
@@ -218,11 +238,25 @@ static void check_capacity(const Lower *l, Node *n, int i, Ex it, Ex trip, Block
     set_bound(l->prog, y->shape[0], e_div(y->size, e_max(each, e_int(1))));
 }
 
-// The rows of a scan output are of one size.
-static void check_rows(const Node *n, int i) {
+// The rows of a scan output are of one size, which the first iteration says.
+static void start_rows(const Node *n, int i, Block *b) {
     for (int k = 1; k < n->out[i].rank; k++)
-        if (is_own_extent(n, n->out[i].shape[k]))
-            fatal("%s: the extents of scan output %d depend on the iteration; generated code has no such loops yet", n->name, i - n->axis);
+        if (is_own_extent(n, n->out[i].shape[k])) set_int(b, n->out[i].shape[k], e_int(0), NULL, false);
+}
+
+static void check_rows(Lower *l, const Node *n, int i, const Val *row, Ex it, Block *b) {
+    for (int k = 1; k < n->out[i].rank; k++) {
+        Ex is = n->out[i].shape[k];
+        if (!is_own_extent(n, is)) continue;
+        Range *r = NEWN(Range, 2);
+        r[0] = (Range){it, e_int(1)}, r[1] = (Range){e_sub(row->shape[k - 1], is), e_int(1)};
+        Stmt *first = append(b, (Stmt){.kind = ST_IF, .nguard = 1, .guard = r});
+        Block *then = block_new(b);
+        then->tail = &first->body;
+        set_int(then, is, row->shape[k - 1], NULL, true);
+        append(b, (Stmt){.kind = ST_STATUS, .text = "CNN_ESHAPE", .nguard = 1, .guard = r + 1});
+        set_bound(l->prog, is, row->shape[k - 1]);
+    }
 }
 
 static void lower_loop(Lower *l, Node *n, Block *b) {
@@ -230,7 +264,7 @@ static void lower_loop(Lower *l, Node *n, Block *b) {
     int ncarry = n->axis, nscan = n->nout - ncarry, have = l->prog->nhave;
     Lower *c = region(l, g);
     Buf **state = NEWN(Buf *, n->nout + 1), **next = NEWN(Buf *, ncarry + 1);
-    check_carried(n, g, ncarry);
+    check_carried(l, n, g, ncarry, b);
     for (int i = 0; i < n->nout; i++) state[i] = l->buf[n->out[i].id];
     carried_extents(l, n, state, b);
     start_results(b, n->nout, state);
@@ -238,6 +272,7 @@ static void lower_loop(Lower *l, Node *n, Block *b) {
         nest_copy(l, n->in[2 + i], state[i], NULL, b);
         c->buf[g->in[2 + i]->id] = state[i];
     }
+    for (int i = ncarry; i < n->nout; i++) start_rows(n, i, b);
     Ex trip = new_int("trip", INT64_MIN, INT64_MAX), it = new_int("it", 0, INT64_MAX), cond = new_int("go", 0, 1);
     Ex known = n->in[0]->elems ? n->in[0]->elems[0] : trip;
     set_int(b, trip, NULL, gen(l, b, n->in[0], NULL), false);
@@ -254,8 +289,9 @@ static void lower_loop(Lower *l, Node *n, Block *b) {
     gen_bind(body, g->in[1], NULL, sx_index(BOOL, cond));
     lower_prepare(c, false);
     lower_graph(c, body);
+    check_next(g, ncarry, body);
     for (int i = 0; i < nscan; i++) {
-        check_rows(n, ncarry + i);
+        check_rows(l, n, ncarry + i, g->out[1 + ncarry + i], it, body);
         check_capacity(l, n, ncarry + i, it, known, body);
         nest_copy(c, g->out[1 + ncarry + i], state[ncarry + i], it, body);
     }
