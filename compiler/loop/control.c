@@ -210,6 +210,7 @@ static void carried_extents(Lower *l, const Node *n, Buf **state, Block *b) {
                 set_bound(l->prog, to->shape[k], from->shape[k]);
             }
         state[i]->size = e_add(val_numel(from), e_int(state[i]->slack));
+        check_room(l, state[i], val_numel(from), b);
     }
 }
 

@@ -110,7 +110,7 @@ def branches(opt):
     then = h.make_graph([node("NonZero", ["x"], ["a"])], "then", [], [vi("a", T.INT64, [1, "k"])])
     other = h.make_graph([node("Unsqueeze", ["d", "zero"], ["b"])], "else", [], [vi("b", T.INT64, [1, 2])])
     m = model([node("If", ["c"], ["r"], then_branch=then, else_branch=other), node("Add", ["r", "r"], ["y"])],
-              [vi("x", T.FLOAT, [9]), vi("c", T.BOOL, []), vi("d", T.INT64, [2])], [vi("y", T.INT64, [1, "m"])],
+              [vi("x", T.FLOAT, [9]), vi("c", T.BOOL, []), vi("d", T.INT64, [2])], [vi("y", T.INT64, [1, "m"]), vi("r", T.INT64, [1, "m"])],
               [tensor("zero", i64(0))])
     c = Compiled(opt, m, "dynamic_branch")
     for which in (True, False):
@@ -133,6 +133,21 @@ def iterations(opt):
     c = Compiled(opt, m, "dynamic_iteration")
     for n in (1, 8, 12):
         check(c, {"x": floats(9), "n": np.array(n)})
+
+
+def carried(opt):
+    """A carried value that the compiler cannot prove to keep its size: it does, or the run says that it does not."""
+    body = h.make_graph([node("Slice", ["w", "zero", "k"], ["p"]), node("Add", ["x", "p"], ["x2"]), node("Identity", ["c"], ["c2"])],
+                        "body", [vi("i", T.INT64, []), vi("c", T.BOOL, []), vi("x", T.FLOAT, ["m"])],
+                        [vi("c2", T.BOOL, []), vi("x2", T.FLOAT, ["m"])])
+    m = model([node("Loop", ["n", "", "start"], ["y"], body=body)],
+              [vi("start", T.FLOAT, [4]), vi("w", T.FLOAT, [6]), vi("k", T.INT64, [1]), vi("n", T.INT64, [])],
+              [vi("y", T.FLOAT, ["m"])], [tensor("zero", i64(0))])
+    c = Compiled(opt, m, "dynamic_carried")
+    for n, k in ((3, 4), (1, 1), (0, 2)):
+        check(c, {"start": floats(4), "w": floats(6), "k": i64(k), "n": np.array(n)})
+    status, _, whole = c.call({"start": floats(4), "w": floats(6), "k": i64(3), "n": np.array(2)}, [16])
+    assert status == ESHAPE and whole, f"4 and 3 elements: status {status}"
 
 
 def collected(opt):
@@ -178,7 +193,7 @@ def main():
     p.add_argument("--cc", default="cc")
     opt = p.parse_args()
     opt.flags = []
-    probes, failed = [reshape, slices, fills, counts, chosen, branches, iterations, collected, unbounded], 0
+    probes, failed = [reshape, slices, fills, counts, chosen, branches, iterations, carried, collected, unbounded], 0
     for f in probes:
         try:
             f(opt)
