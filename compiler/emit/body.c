@@ -328,6 +328,9 @@ static void put_index(Emit *e, Text *t, const Stmt *s, int indent) {
     put(t, "const int64_t %s = cnn_index((int64_t)(%s), ", c_var(s->var), v.s);
     put_ex(e, t, s->hi);
     put(t, ", &st);\n");
+    if (s->var->extent) return;
+    indent_by(t, indent);
+    put(t, "(void)%s;\n", c_var(s->var)); // an axis of one element: the index is only checked
 }
 
 static void put_int(Emit *e, Text *t, const Stmt *s, int indent) {

@@ -62,10 +62,17 @@ static void lower_scan(Lower *l, Node *n, Block *b) {
     func(b, f, n, out);
 }
 
+// The buffer of v, filled here where v has none of its own (a splat, an index, a dimension).
+static Buf *in_memory(Lower *l, Val *v, Block *b) {
+    if (l->buf[v->id]) return l->buf[v->id];
+    Buf *to = buf_new(l->prog, B_WORK, v->dt, v->rank, v->shape, arena_printf("spread%d", l->prog->nbufs));
+    nest_copy(l, v, to, NULL, b);
+    return to;
+}
+
 static void lower_sort(Lower *l, Node *n, Block *b) {
     Val *x = n->in[0];
-    Buf *values = l->buf[n->out[0].id], *index = l->buf[n->out[1].id], *from = l->buf[x->id];
-    if (!from) die("sort of a value without a buffer");
+    Buf *values = l->buf[n->out[0].id], *index = l->buf[n->out[1].id], *from = in_memory(l, x, b);
     Ex idx[MAX_RANK], size = x->shape[n->axis];
     Buf *tmp = buf_new(l->prog, B_WORK, I64, 1, &size, arena_printf("sort%d", l->prog->nbufs));
     Block *f = block_new(l->main), *body = loops(f, x->rank, x->shape, n->axis, idx, NULL);
@@ -324,8 +331,7 @@ static void lower_zip_map(Lower *l, Node *n, Block *b) {
     Buf **bufs = NEWN(Buf *, 2), *out = l->buf[n->out[0].id];
     Ex *args = NEWN(Ex, 6);
     if (out->kind != B_OUTPUT) fatal("%s: a sequence of maps is only supported as an output", n->name);
-    bufs[0] = l->buf[keys->id], bufs[1] = l->buf[x->id];
-    if (!bufs[0] || !bufs[1]) fatal("%s: labels or values are not in memory", n->name);
+    bufs[0] = in_memory(l, keys, b), bufs[1] = in_memory(l, x, b);
     args[0] = e_int(keys->dt), args[1] = e_int((int64_t)dt_size(keys->dt));
     args[2] = e_int(x->dt), args[3] = e_int((int64_t)dt_size(x->dt));
     args[4] = x->shape[0], args[5] = x->shape[1];

@@ -27,6 +27,29 @@ static Block *element_loops(Block *b, const Buf *buf, int rank, const Ex *shape,
     return b;
 }
 
+static bool has_loop(const Stmt *s) {
+    for (; s; s = s->next)
+        if (s->kind == ST_FOR || has_loop(s->body)) return true;
+    return false;
+}
+
+// A parallel loop that a C compiler may vectorize runs in chunks of a fixed size: which elements fall
+// into vectors and which into the rest is then the same for any number of threads, and so are the bits.
+static void chunk(Stmt *s) {
+    static int count;
+    if (!s->parallel || (s->body && !s->body->next && s->body->kind == ST_FOR)) return;
+    int64_t size = has_loop(s->body) ? 64 : 1024;
+    Ex n = s->hi, var = e_index(arena_printf("chunk%d", count++), e_ceil_div(n, e_int(size)));
+    s->parallel = false;
+    if (var->kind != X_VAR) return;
+    Stmt *in = NEW(Stmt);
+    *in = *s;
+    in->next = NULL;
+    in->lo = e_scale(var, size);
+    in->hi = e_min(n, e_add(in->lo, e_int(size)));
+    *s = (Stmt){.kind = ST_FOR, .next = s->next, .var = var, .lo = e_int(0), .hi = var->extent, .step = 1, .parallel = true, .body = in};
+}
+
 void nest(Lower *l, Root *r, Block *b) {
     Ex idx[MAX_RANK], at[MAX_RANK];
     Stmt *outer;
@@ -36,6 +59,7 @@ void nest(Lower *l, Root *r, Block *b) {
     for (int i = 0; i < v->rank; i++) at[i] = r->at && i == r->axis ? e_add(idx[i], r->at) : idx[i];
     append(body, (Stmt){.kind = ST_STORE, .buf = r->buf, .e = buf_offset(r->buf, at), .value = x});
     if (outer) nest_collapse(outer);
+    if (outer) chunk(outer);
 }
 
 void nest_copy(Lower *l, Val *v, Buf *to, Ex lead, Block *b) {
@@ -52,6 +76,7 @@ void nest_copy(Lower *l, Val *v, Buf *to, Ex lead, Block *b) {
     for (int i = 0; i < v->rank; i++) at[i + (lead != NULL)] = idx[i];
     append(body, (Stmt){.kind = ST_STORE, .buf = to, .e = buf_offset(to, at), .value = x});
     if (outer) nest_collapse(outer);
+    if (outer) chunk(outer);
     append(b, (Stmt){.kind = ST_FUNC, .body = func->first, .buf = to, .text = v->node->name});
 }
 

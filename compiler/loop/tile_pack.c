@@ -2,6 +2,7 @@
 // The lane operand in the order in which the kernel reads it: [batch][panel][k][nv*lanes], the last
 // panel padded with zeros. Constants at compile time, others by a loop before the kernel.
 #include "loop/tile.h"
+#include <string.h>
 
 static int64_t product(const Ex *var, int n) {
     int64_t p = 1;
@@ -31,6 +32,7 @@ static int64_t *offsets(Ex off, const Ex *var, int n, int64_t *count) {
 
 static void copy_elements(Tiling *t, Data *d, int64_t base) {
     const Data *src = t->buf[1]->data;
+    const size_t size = dt_size(t->dt);
     int64_t nb, nk, width = tile_width(t), np = 1, n = tile_extent(t->lane), ls = 0;
     int64_t *batch = offsets(t->off[1], t->batch, t->nbatch, &nb), *ks = offsets(t->off[1], t->korder, t->nkorder, &nk);
     e_is_const(t->panels, &np);
@@ -42,8 +44,8 @@ static void copy_elements(Tiling *t, Data *d, int64_t base) {
                     int64_t from = base + batch[b] + ks[k] + (p * width + j) * ls;
                     if (from < 0 || from >= (int64_t)src->n) continue; // a guard keeps it from being used
                     size_t to = (size_t)(((b * np + p) * nk + k) * width + j);
-                    if (t->dt == F32) ((float *)(uintptr_t)d->p)[to] = ((const float *)src->p)[src->splat ? 0 : from];
-                    else ((double *)(uintptr_t)d->p)[to] = ((const double *)src->p)[src->splat ? 0 : from];
+                    const char *x = (const char *)src->p + (src->splat ? 0 : (size_t)from * size); // at any address of a file
+                    memcpy((char *)(uintptr_t)d->p + to * size, x, size);
                 }
 }
 
