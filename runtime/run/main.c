@@ -252,13 +252,7 @@ static int run_model(Options *o) {
         fprintf(stderr, "cnncc-run: %s\n", run_message());
         return EXIT_BUG;
     }
-    o->build.quiet = o->test != NULL; /* a first refusal may be for want of a value */
     BuildResult r = build_model(o->model, &o->build, &l);
-    o->build.quiet = false;
-    if (r == BUILD_REFUSED && o->test) {
-        if (test_values(o->test, &o->build.options)) printf("tested with the values of parameters known to the compiler\n");
-        r = build_model(o->model, &o->build, &l);
-    }
     int code = r == BUILD_REFUSED ? EXIT_MODEL : EXIT_BUG;
     if (r == BUILD_OK)
         code = o->test ? run_tests(o, &l) : run_once(o, &l);

@@ -199,9 +199,6 @@ typedef struct {
     size_t passed, failed;
 } Tally;
 
-/* Adds `--value NAME=FILE` for each input of the first data set that looks like a parameter, such as axes or a
-   shape: cnncc must know those when it compiles. False if there is none. */
-bool test_values(const char *dir, Words *options);
 /* Runs every data set of a folder. */
 bool test_folder(const Loaded *l, const RunPlan *plan, const char *dir, Compare *c, Tally *tally);
 /* Runs the models of a list; returns the exit code. */

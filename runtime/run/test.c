@@ -70,39 +70,6 @@ static bool list_sets(const char *dir, Words *sets) {
     return true;
 }
 
-/* Whether a model may want to know this input when it is compiled: not a tensor of data. */
-static bool is_parameter(const Value *v, size_t at) {
-    size_t n = value_count(v);
-    if (v->kind != VAL_TENSOR || n > 64 || type_is_float(v->type)) return v->kind == VAL_TENSOR && n <= (at ? 64 : 1);
-    return at > 0 || v->rank <= 1;
-}
-
-bool test_values(const char *dir, Words *options) {
-    Words sets = {0};
-    char path[PATH_ROOM], name[1024];
-    bool any = false;
-    if (!list_sets(dir, &sets)) return false;
-    for (size_t j = 0; run_path(path, "%s/%s/input_%zu.pb", dir, sets.word[0], j) && run_is_file(path); j++) {
-        Value v = {0};
-        uint8_t *bytes;
-        size_t size;
-        if (!run_read_file(path, &bytes, &size)) break;
-        pb_name(bytes, size, name, sizeof name);
-        if (*name && pb_decode(bytes, size, CNN_TENSOR, &v) && is_parameter(&v, j)) {
-            char *word = run_alloc(strlen(name) + strlen(path) + 2);
-            (void)sprintf(word, "%s=%s", name, path);
-            words_add(options, "--value");
-            words_add(options, word);
-            free(word);
-            any = true;
-        }
-        value_free(&v);
-        free(bytes);
-    }
-    words_free(&sets);
-    return any;
-}
-
 bool test_folder(const Loaded *l, const RunPlan *plan, const char *dir, Compare *c, Tally *tally) {
     Words sets = {0};
     char path[PATH_ROOM];
