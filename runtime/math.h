@@ -153,6 +153,7 @@ static inline float cnn_fmodf(float x, float y) {
 static inline float cnn_sqrtf(float x) {
 #if defined(__GNUC__) && !defined(__TINYC__) && defined(__NO_MATH_ERRNO__) && \
     (defined(__SSE__) || defined(__aarch64__) || defined(__wasm__) || defined(__s390x__))
+    (void)cnn_f32_bits, (void)cnn_bits_f32, (void)cnn_nanf; /* the other branch's */
     return __builtin_sqrtf(x);
 #else
     float d = x < 1.17549435e-38f ? x * 16777216.0f : x, y;

@@ -26,7 +26,7 @@ Sx *reduce_init(Red fn, DType dt) {
     Scalar s = {0};
     bool f = dt_is_float(dt);
     int bits = dt_bits(dt);
-    int64_t top = dt == U64 ? -1 : bits > 64 ? 0 : (int64_t)(((uint64_t)1 << (bits - (dt_is_signed(dt) ? 1 : 0))) - 1);
+    int64_t top = dt == U64 ? -1 : f || bits > 64 ? 0 : (int64_t)(((uint64_t)1 << (bits - (dt_is_signed(dt) ? 1 : 0))) - 1);
     switch (fn) {
     case RED_MUL:
         if (f) s.f = 1;
