@@ -5,7 +5,7 @@
     run.py ... --cc gcc --cflags "-O3 ..." --every 10                    a tenth, with another compiler
     run.py ... --update                                                  rewrite the list
 
-A line of the list is NAME<TAB>refused: REASON or NAME<TAB>wrong: REASON. A case that fails and is
+A line of the list is NAME<TAB>refused: REASON or NAME<TAB>wrong: REASON; NAME@constant where it differs with --constant. A case that fails and is
 not listed, one that fails in the other way than listed, and a listed one that passes are failures.
 Closes with 'N passed, N failed, N skipped'; the listed ones that fail as listed are skipped.
 
@@ -108,7 +108,7 @@ def judge(opt, names, result, known):
     bad, listed = [], []
     for name in names:
         word, detail = result.get(name, ("CRASH", "cnncc-run gave no answer"))
-        expected = known.get(name)
+        expected = known.get(name + "@constant", known.get(name)) if opt.constant else known.get(name)
         if word == "PASS":
             if expected is not None and not opt.constant:
                 bad.append((name, "passes, and is listed as a known failure", expected))
