@@ -311,7 +311,7 @@ static void put_outputs(Emit *e, Text *t, bool after) {
         if (!after) {
             put(t, "    if (!out[%d].data || out[%d].rank != %d) return CNN_ESHAPE;\n", i, i, v->rank);
             if (!known) put(t, "    const int64_t n_cap%d = out[%d].cap > (size_t)(INT64_MAX / 8) ? INT64_MAX / 8 : (int64_t)out[%d].cap;\n", i, i, i);
-            if (known) {
+            if (known && !e_is(n, 0)) {
                 put(t, "    if (out[%d].cap < (size_t)(", i);
                 put_ex(e, t, n);
                 put(t, ") * %zu) return CNN_ECAPACITY;\n", v->dt == STR ? sizeof(DataStr) : dt_size(v->dt));

@@ -295,8 +295,8 @@ static void put_int_fn(Emit *e, Text *t, Fn fn, DType dt, int n, const char **a)
         else put_narrow(e, t, dt, arena_printf("%s < 0 ? 0 - (%s)%s : (%s)%s", a[0], u, a[0], u, a[0]));
         return;
     case FN_sign: put(t, "(%s)((%s > 0) - (%s < 0))", c_type(dt), a[0], dt_is_signed(dt) ? a[0] : "1"); return;
-    case FN_min: put(t, "(%s < %s ? %s : %s)", a[1], a[0], a[1], a[0]); return;
-    case FN_max: put(t, "(%s < %s ? %s : %s)", a[0], a[1], a[1], a[0]); return;
+    case FN_min: put(t, "(%s)(%s < %s ? %s : %s)", c_type(dt), a[1], a[0], a[1], a[0]); return;
+    case FN_max: put(t, "(%s)(%s < %s ? %s : %s)", c_type(dt), a[0], a[1], a[1], a[0]); return;
     case FN_and:
     case FN_or:
     case FN_xor: put(t, "(%s)(%s %c %s)", c_type(dt), a[0], fn == FN_and ? '&' : fn == FN_or ? '|' : '^', a[1]); return;
