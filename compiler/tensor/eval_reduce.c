@@ -65,6 +65,7 @@ static void acc_start(Acc *a) {
 
 static bool better(const Acc *a, Scalar x) {
     if (!a->count) return true;
+    if (dt_is_float(a->dt) && isnan(x.f)) return !isnan(a->acc.f); // the first NaN wins, as in NumPy
     Scalar v[2] = { a->acc, x };
     if (a->last && fn_eval(FN_eq, BOOL, a->dt, v).i) return true;
     if (a->fn == RED_ARGMIN) v[0] = x, v[1] = a->acc;

@@ -2,6 +2,7 @@
 #include "cnncc.h"
 
 #include <criterion/criterion.h>
+#include <math.h>
 #include <string.h>
 
 static Tensor *tensor(DType dt, int rank, const int64_t *shape, const double *v) {
@@ -60,6 +61,13 @@ Test(eval, scatter_scan_sort) {
     CHECK("%0 = input \"x\" : f32[4]\n %1 = sort %0 flag=1 : f32[4], i64[4]\n return %1.1", in, 4, { 0, 2, 3, 1 });
     CHECK("%0 = input \"x\" : f32[4]\n %1 = const {0, 0, 1} : i64[3]\n %2 = const {5, 7, 9} : f32[3]\n %3 = scatter.add %0, %1, %2 : f32[4]\n return %3", in, 4, { 15, 10, 3, 2 });
     CHECK("%0 = input \"x\" : f32[4]\n %1 = reduce.argmax %0 ex=[0] : i64[]\n return %1", in, 1, { 0 });
+    CHECK("%0 = input \"x\" : f32[4]\n %1 = reduce.argmax %0 flag=1 ex=[0] : i64[]\n return %1", in, 1, { 2 });
+}
+
+Test(eval, the_first_nan_is_the_greatest_and_the_least) {
+    Tensor *in[] = { T(F32, S(4), { 3, 1, (double)NAN, (double)NAN }) };
+    CHECK("%0 = input \"x\" : f32[4]\n %1 = reduce.argmax %0 ex=[0] : i64[]\n return %1", in, 1, { 2 });
+    CHECK("%0 = input \"x\" : f32[4]\n %1 = reduce.argmin %0 ex=[0] : i64[]\n return %1", in, 1, { 2 });
     CHECK("%0 = input \"x\" : f32[4]\n %1 = reduce.argmax %0 flag=1 ex=[0] : i64[]\n return %1", in, 1, { 2 });
 }
 
