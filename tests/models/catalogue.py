@@ -437,7 +437,7 @@ MODELS = [
         "file": "files/selfie_seg_landscape.onnx",
         "sha256": "ce062b4830ec7b2be2a328fcf5f7029b19d1b67b9662ac6ae5f40cb67d0d2bc1",
         "licence": "Apache-2.0",
-        "tol": 5e-05,
+        "tol": 1e-05,
         "inputs": {
             "input_1:0": ("float32", [1, 144, 256, 3], 0.0, 1.0),
         },
