@@ -307,12 +307,14 @@ typedef enum { W_AUTO, W_INLINE, W_FILE, W_EXTERN } WeightMode;
 typedef struct { const char *name; bool upper; int64_t n; } DimFix;
 typedef struct { const char *name; const char *dims; } ShapeFix;
 typedef struct { const char *name; const char *file; } ValueFix; // --value: what an input always is
+typedef struct { const char *past, *present; int64_t cap; } StateOpt; // --state: cap 0: not given
 struct Options {
     const char *model, *output, *prefix, *target;
     WeightMode weights;
     DimFix *dim; int ndim;
     ShapeFix *shape; int nshape;
     ValueFix *value; int nvalue;
+    StateOpt *state; int nstate;
     const char *dump;      // comma list of pass names
     const char *eval_dir;  // --eval DIR: input_*.pb and output_*.pb
     const char *emit_onnx;

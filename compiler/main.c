@@ -34,6 +34,10 @@ static const char help_text[] =
     "  --dim NAME=N             fix a named dimension, such as batch=1; faster than leaving it open\n"
     "  --dim 'NAME<=N'          bound it instead: memory is reserved for N\n"
     "  --shape NAME=1x3xHxW     the shape of an input that has none\n"
+    "  --state PAST=PRESENT[,cap=N]\n"
+    "                           the input PAST and the output PRESENT are one memory that the caller keeps, such\n"
+    "                           as a cache of keys: what PRESENT appends is stored in place, with room for N along\n"
+    "                           the axis that grows; FILE.h says how it is used (may be repeated)\n"
     "  --value NAME=FILE.pb     what this input always is: for axes, sizes and the like that must be\n"
     "                           known when compiling; the function still takes it, and does not read it\n"
     "\n"
@@ -135,6 +139,22 @@ static void add_value(Options *o, const char *arg) {
     o->value = v;
 }
 
+// PAST=PRESENT or PAST=PRESENT,cap=N
+static void add_state(Options *o, const char *arg) {
+    StateOpt s = {0};
+    s.past = split(arg, "--state", NULL, &s.present);
+    const char *cap = strstr(s.present, ",cap=");
+    if (cap) {
+        s.cap = number(cap + 5, arg);
+        s.present = intern_n(s.present, (size_t)(cap - s.present));
+    }
+    if (!*s.present || (cap && s.cap == 0)) usage("PAST=PRESENT,cap=N is missing after", "--state");
+    StateOpt *v = NEWN(StateOpt, o->nstate + 1);
+    if (o->nstate) memcpy(v, o->state, sizeof *v * (size_t)o->nstate);
+    v[o->nstate++] = s;
+    o->state = v;
+}
+
 static const char **add_string(const char **list, int *n, const char *s) {
     const char **v = NEWN(const char *, *n + 1);
     if (*n) memcpy(v, list, sizeof *v * (size_t)*n);
@@ -188,6 +208,8 @@ static bool set_value(Options *o, const char *name, const char *value) {
         add_shape(o, value);
     else if (!strcmp(name, "--value"))
         add_value(o, value);
+    else if (!strcmp(name, "--state"))
+        add_state(o, value);
     else if (!strcmp(name, "--output"))
         o->outputs = add_string(o->outputs, &o->noutputs, value);
     else if (!strcmp(name, "--cap"))
@@ -214,7 +236,7 @@ static void parse_option(Options *o, char **argv, int *i) {
     const char *value = eq ? eq + 1 : argv[*i + 1];
     if (flag_of(o, name)) usage("no value goes with", name);
     Options probe = *o;
-    if (!value && (text_of(&probe, name) || !strcmp(name, "--dim") || !strcmp(name, "--shape") || !strcmp(name, "--value")))
+    if (!value && (text_of(&probe, name) || !strcmp(name, "--dim") || !strcmp(name, "--shape") || !strcmp(name, "--value") || !strcmp(name, "--state")))
         usage("a value is missing after", name);
     if (!value || !set_value(o, name, value)) usage("there is no option", name);
     if (!eq) ++*i;

@@ -55,6 +55,10 @@ typedef struct {
     const int32_t *sym;
 } cnn_port;
 
+/* A state: input `in` and output `out` are one memory, which the caller keeps from run to run. Along
+   `axis` it has room for `cap`, whatever its true extent; -1: it keeps its shape. */
+typedef struct { int in, out, axis; int64_t cap; } cnn_state;
+
 /* A model, for generic loaders: m_model in every generated file. Inputs and outputs are passed
    as arrays of cnn_tensor (or, where a port's kind says so, pointers to cnn_sequence in .data). */
 typedef struct {
@@ -68,6 +72,8 @@ typedef struct {
     size_t (*work_size)(const int64_t *sym, int threads);
     int (*out_shape)(const int64_t *sym, int output, int64_t *shape); /* shapes or their bounds */
     int (*run)(const cnn_ctx *ctx, const cnn_tensor *in, cnn_tensor *out);
+    int n_state;
+    const cnn_state *state;
 } cnn_model;
 #endif
 //@ end

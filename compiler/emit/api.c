@@ -104,13 +104,66 @@ static void put_plain_args(Emit *e, Text *t) {
     put(t, "void *work");
 }
 
-static bool has_plain(const Emit *e, uint64_t file_size) { return is_fixed(e->p) && !file_size; }
+static bool has_plain(const Emit *e, uint64_t file_size) { return is_fixed(e->p) && !file_size && !e->p->nstate; }
 
 static uint64_t weights_file_size(Emit *e) {
     uint64_t n = 0;
     for (int i = 0; i < e->p->nbufs; i++)
         if (e->p->bufs[i]->kind == B_WEIGHT && e->p->bufs[i]->offset && e->p->bufs[i]->last >= 0) n = 1;
     return n;
+}
+
+// Elements of a state's memory.
+static Ex state_room(const Program *p, const State *s) {
+    const Val *v = p->g->in[s->in];
+    Ex n = e_int(1);
+    for (int k = 0; k < v->rank; k++) n = e_mul(n, k == s->axis ? s->cap : v->shape[k]);
+    return n;
+}
+
+static void put_state_help(Emit *e, Text *t) {
+    const Program *p = e->p;
+    if (!p->nstate) return;
+    put(t, "\n/* States: in.PAST and out.PRESENT are one memory that the caller keeps from run to run.\n"
+           "   in.PAST.data: the memory, in.PAST.cap: its bytes (CNN_ECAPACITY if fewer than below or if a run needs\n"
+           "   more room); in.PAST.shape: the state's true shape, to begin with 0 along an axis that grows, else with\n"
+           "   the values that the model starts from. out.PRESENT.data is not read. out.PRESENT.shape receives the new\n"
+           "   shape: let it be the same array as in.PAST.shape, and the state advances with every run that succeeds.\n"
+           "   On an error it is unchanged. The elements are row-major with the capacity as extent of the axis.\n");
+    for (int i = 0; i < p->nstate; i++) {
+        const State *s = &p->state[i];
+        put(t, "   %s, %s: ", field(p->g, s->in, true), field(p->g, s->out, false));
+        if (s->axis >= 0) put(t, "grows along axis %d up to %s; ", s->axis, e_str(s->cap));
+        put(t, "%s bytes\n", e_str(e_scale(state_room(p, s), (int64_t)dt_size(p->g->in[s->in]->dt))));
+    }
+    put(t, "*/\n");
+}
+
+static void put_state_room(Emit *e, Text *t) {
+    const Program *p = e->p;
+    for (int i = 0; i < p->nstate; i++) {
+        const State *s = &p->state[i];
+        put(t, "    if (in[%d].cap < (size_t)(", s->in);
+        put_ex(e, t, state_room(p, s));
+        put(t, ") * %zu) return CNN_ECAPACITY;\n", dt_size(p->g->in[s->in]->dt));
+        if (s->axis < 0) continue;
+        Ex n = p->g->out[s->out]->shape[s->axis];
+        if (!known_at_entry(p, n)) fatal("--state: how much '%s' grows depends on data", p->g->in[s->in]->name);
+        put(t, "    if (");
+        put_ex(e, t, n);
+        put(t, " > %s) return CNN_ECAPACITY;\n", e_str(s->cap));
+    }
+}
+
+static void put_state_list(Emit *e, Text *t) {
+    const Program *p = e->p;
+    if (!p->nstate) return;
+    put(t, "static const cnn_state %s_states[] = {", e->prefix);
+    for (int i = 0; i < p->nstate; i++) {
+        const State *s = &p->state[i];
+        put(t, "%s{%d, %d, %d, %s}", i ? ", " : "", s->in, s->out, s->axis, s->axis >= 0 ? e_str(s->cap) : "0");
+    }
+    put(t, "};\n");
 }
 
 void put_header(Emit *e, Text *t) {
@@ -153,6 +206,7 @@ void put_header(Emit *e, Text *t) {
         put_plain_args(e, t);
         put(t, ");\n");
     }
+    put_state_help(e, t);
     put(t, "\nextern const cnn_model %s_model;\n", m);
     for (int i = 0; i + 1 < g->nmeta; i += 2) {
         put(t, "/* %s: ", g->meta[i]);
@@ -281,7 +335,10 @@ static void put_pointers(Emit *e, Text *t) {
         const Buf *b = e->p->bufs[i];
         if (b->last < 0 && b->kind != B_OUTPUT) continue;
         const char *c = c_type(b->dt);
-        if (b->kind == B_INPUT) put(t, "    const %s *const %s = (const %s *)in[%d].data;\n", c, b->name, c, b->port);
+        if (b->kind == B_INPUT) {
+            const char *k = b->state ? "" : "const ";
+            put(t, "    %s%s *const %s = (%s%s *)in[%d].data;\n", k, c, b->name, k, c, b->port);
+        }
         if (b->kind == B_OUTPUT && (!b->val || b->val->kind == K_TENSOR)) put(t, "    %s *const %s = (%s *)out[%d].data;\n", c, b->name, c, b->port);
         if (b->kind == B_WEIGHT && b->offset && b->dt != STR)
             put(t, "    const %s *const %s = (const %s *)(const void *)(weights + %s);\n", c, b->name, c, e_str(b->offset));
@@ -308,7 +365,8 @@ static void put_outputs(Emit *e, Text *t, bool after) {
         }
         Ex n = val_numel(v);
         bool known = known_at_entry(e->p, n);
-        if (!after) {
+        if (!after && state_of(e->p, false, i)) put(t, "    if (out[%d].rank != %d) return CNN_ESHAPE;\n", i, v->rank);
+        else if (!after) {
             put(t, "    if (!out[%d].data || out[%d].rank != %d) return CNN_ESHAPE;\n", i, i, v->rank);
             if (!known) put(t, "    const int64_t n_cap%d = out[%d].cap > (size_t)(INT64_MAX / 8) ? INT64_MAX / 8 : (int64_t)out[%d].cap;\n", i, i, i);
             if (known && !e_is(n, 0)) {
@@ -337,6 +395,7 @@ static void put_run(Emit *e, Text *t, bool file) {
     put_inputs(e, t);
     put_guards(e, t);
     put_outputs(e, t, false);
+    put_state_room(e, t);
     if (nsym) {
         put(t, "    const int64_t sym[] = {");
         for (int i = 0; i < nsym; i++) put(t, "%s%s", i ? ", " : "", c_var(sym[i]));
@@ -403,7 +462,9 @@ void put_api(Emit *e, Text *t) {
         for (int i = 0; i < nsym; i++) put(t, "%s\"%s\"", i ? ", " : "", sym[i]->name);
         put(t, "};\n");
     }
-    put(t, "const cnn_model %s_model = {\n    1, \"%s\", %d, %d, %d, %s, %s, %s,\n    %s, %s,\n    %s_work_of, %s_out_shape, %s_run_array\n};\n", m, m,
+    put_state_list(e, t);
+    put(t, "const cnn_model %s_model = {\n    1, \"%s\", %d, %d, %d, %s, %s, %s,\n    %s, %s,\n    %s_work_of, %s_out_shape, %s_run_array, %d, %s\n};\n", m, m,
         g->nin, g->nout, nsym, g->nin ? arena_printf("%s_in_ports", m) : "NULL", g->nout ? arena_printf("%s_out_ports", m) : "NULL",
-        nsym ? arena_printf("%s_sym", m) : "NULL", file ? "@WSIZE@" : "0", file ? "@WHASH@" : "0", m, m, m);
+        nsym ? arena_printf("%s_sym", m) : "NULL", file ? "@WSIZE@" : "0", file ? "@WHASH@" : "0", m, m, m, e->p->nstate,
+        e->p->nstate ? arena_printf("%s_states", m) : "NULL");
 }

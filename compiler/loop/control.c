@@ -26,11 +26,18 @@ static void lower_scatter(Lower *l, Node *n, Block *b) {
     Buf *out = l->buf[n->out[0].id];
     Val *index = n->in[1], *upd = n->in[2];
     Ex idx[MAX_RANK];
-    nest_copy(l, n->in[0], out, NULL, b);
-    Block *f = block_new(l->main), *body = loops(f, upd->rank, upd->shape, -1, idx, NULL);
-    Sx *i = gen(l, body, index, idx), *u = gen(l, body, upd, idx);
     static int count;
     Ex size = n->out[0].shape[n->axis], at = e_sym(arena_printf("at%d", count++), 0, INT64_MAX);
+    if (l->buf[n->in[0]->id] != out) nest_copy(l, n->in[0], out, NULL, b);
+    else { // a state: no index may be wrong before anything is written
+        Block *check = block_new(l->main), *each = loops(check, index->rank, index->shape, -1, idx, NULL);
+        Sx *i = gen(l, each, index, idx);
+        append(each, (Stmt){.kind = ST_INDEX, .var = at, .hi = size, .value = i});
+        func(b, check, n, NULL);
+        at = e_sym(arena_printf("at%d", count++), 0, INT64_MAX);
+    }
+    Block *f = block_new(l->main), *body = loops(f, upd->rank, upd->shape, -1, idx, NULL);
+    Sx *i = gen(l, body, index, idx), *u = gen(l, body, upd, idx);
     append(body, (Stmt){.kind = ST_INDEX, .var = at, .hi = size, .value = i});
     idx[n->axis] = at;
     append(body, (Stmt){.kind = ST_UPDATE, .buf = out, .fn = n->fn, .e = buf_offset(out, idx), .value = u});

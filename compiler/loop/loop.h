@@ -28,6 +28,7 @@ struct Buf {
     Data *data;           // B_WEIGHT: the elements as stored, row-major of shape or as packed
     int first, last;      // steps of its life, in program order
     bool scratch;         // one copy for each thread
+    bool state;           // B_INPUT: the caller's memory of a state, written too
     Buf *alias;           // shares the memory of this one (in place, or a part of it)
     Ex alias_at;          // element offset into it
     Ex offset;            // B_WORK: byte offset in the work area; B_WEIGHT: in the weights
@@ -131,6 +132,12 @@ struct Lower {
     Ex *load; int nload, cap_load; // elements of values of g that expressions read
     bool *guarded;   // by guard: checked
 };
+typedef struct {
+    int in, out;  // ports
+    int axis;     // along which it grows; -1: it keeps its shape
+    Ex cap;       // extent of that axis in memory
+    bool scatter; // updated in place
+} State;
 struct Program {
     Graph *g;
     Buf **bufs; int nbufs, cap_bufs;
@@ -142,6 +149,7 @@ struct Program {
     Ex *have; int nhave, cap_have; // symbols and loads that are C variables by now (and products that are checked); the first nsym are the inputs' extents
     int nsym;
     Ex *bound_var, *bound; int nbound, cap_bound_var, cap_bound; // upper bounds of symbols that the run computes
+    State *state; int nstate, cap_state;
     const char *runtime[256]; int nruntime; // helper parts used, set by emit
 };
 
@@ -210,6 +218,10 @@ void set_bound(Program *p, Ex var, Ex most);
 Ex program_bound(const Program *p, Ex e);                 // known on entry and never less than e; NULL: none
 bool bound_size(const Program *p, const Options *opt, Buf *b); // b->size becomes a bound; true: --cap gave it, to be checked
 void check_room(Lower *l, Buf *buf, Ex numel, Block *b);  // before writing: ECAPACITY where it does not fit
+// loop/state.c: --state
+void states_find(Lower *l);  // before fuse: ports, and buffers with the capacity's strides
+void states_roots(Lower *l); // after root_buffers: what is in place needs no root, the rest is copied last
+const State *state_of(const Program *p, bool input, int port); // NULL: none
 // loop/plan.c: lifetimes, in place, offsets. require: the whole tree. sets: alias, offset, work_size.
 void plan(Program *p, const Options *opt);
 // loop/print.c

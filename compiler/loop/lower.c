@@ -33,7 +33,7 @@ static void leaf_buffers(Lower *l) {
 static void root_buffers(Lower *l, bool top) {
     for (int i = 0; top && i < l->g->nout; i++) {
         Val *v = l->g->out[i];
-        if (!l->root[v->id] || l->buf[v->id] || v->node->op == P_const || v->node->op == P_input) continue;
+        if (!l->root[v->id] || l->buf[v->id] || v->node->op == P_const || v->node->op == P_input || state_of(l->prog, false, i)) continue;
         l->buf[v->id] = value_buf(l, B_OUTPUT, v);
         l->buf[v->id]->port = i;
         l->prog->out[i] = l->buf[v->id];
@@ -46,7 +46,7 @@ static void root_buffers(Lower *l, bool top) {
     }
     for (int i = 0; top && i < l->g->nout; i++) { // an input, a constant, or a value given out twice
         Val *v = l->g->out[i];
-        if (l->prog->out[i]) continue;
+        if (l->prog->out[i] || state_of(l->prog, false, i)) continue;
         Buf *b = value_buf(l, B_OUTPUT, v);
         b->port = i;
         l->prog->out[i] = b;
@@ -94,6 +94,7 @@ void lower_prepare(Lower *l, bool top) {
     fuse(l);
     leaf_buffers(l);
     root_buffers(l, top);
+    if (top) states_roots(l);
     layout(l);
 }
 
@@ -113,6 +114,7 @@ Program *lower(Graph *g, const Options *opt) {
     for (int i = 0; i < g->nin; i++)
         for (int k = 0; k < g->in[i]->rank; k++) have_symbol(p, g->in[i]->shape[k]);
     p->nsym = p->nhave;
+    if (opt) states_find(l);
     lower_prepare(l, true);
     l->main = block_new(NULL);
     lower_graph(l, l->main);

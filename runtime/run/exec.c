@@ -18,6 +18,7 @@ typedef struct {
     cnn_tensor *in, *out;
     size_t grow, allocated;
     cnn_ctx ctx;
+    Kept *kept; /* of each state */
 } Call;
 
 const char *exec_status(int status) {
@@ -86,6 +87,52 @@ static bool make_up(const Call *c, const cnn_port *p, Value *v) {
     return true;
 }
 
+/* ---- states ---- */
+
+void kept_free(Kept *k, int n) {
+    for (int i = 0; k && i < n; i++) guard_free(k[i].data);
+    free(k);
+}
+
+static int state_of(const cnn_model *m, int port, bool input) {
+    for (int i = 0; i < m->n_state; i++)
+        if ((input ? m->state[i].in : m->state[i].out) == port) return i;
+    return -1;
+}
+
+/* The input that stands for a state: what was kept, else what is given, else nothing or zeros. */
+static bool state_input(Call *c, int s, Value *v) {
+    const cnn_port *p = &c->m->in[c->m->state[s].in];
+    Kept *k = &c->kept[s];
+    if (!k->data && c->given[c->m->state[s].in]) return true;
+    if (p->rank > MAX_RANK) return run_error("input '%s' has too many dimensions", p->name);
+    for (int i = 0; !k->data && i < p->rank; i++) {
+        int sym = p->sym ? p->sym[i] : -1;
+        bool grows = i == c->m->state[s].axis;
+        k->dim[i] = p->dim[i] >= 0 ? p->dim[i] : grows ? 0 : sym >= 0 && c->sym[sym] >= 0 ? c->sym[sym] : 1;
+    }
+    c->given[c->m->state[s].in] = v;
+    if (!value_tensor(v, p->type, p->rank, k->dim)) return false;
+    learn_symbols(c, p, v);
+    return true;
+}
+
+/* Moves a tensor into memory whose axis has room for `cap` elements, or back. */
+static void move_state(const Value *v, int axis, int64_t cap, void *room, bool in) {
+    size_t run = type_size(v->type), outer = 1, step;
+    for (int i = 0; i < v->rank; i++) {
+        if (i < axis) outer *= (size_t)v->dim[i];
+        else run *= (size_t)v->dim[i];
+    }
+    step = axis < 0 || v->dim[axis] == 0 ? run : run / (size_t)v->dim[axis] * (size_t)cap;
+    for (size_t i = 0; i < outer && run > 0; i++) {
+        char *full = (char *)v->data + i * run, *kept = (char *)room + i * step;
+        memcpy(in ? kept : full, in ? full : kept, run);
+    }
+}
+
+/* ---- pairing ---- */
+
 static bool pair_inputs(Call *c, Value *in, size_t n_in, Value *made) {
     const cnn_model *m = c->m;
     for (size_t j = 0; j < n_in; j++) {
@@ -93,17 +140,49 @@ static bool pair_inputs(Call *c, Value *in, size_t n_in, Value *made) {
         if (i < 0 || c->given[i]) return run_error("the model has no input for '%s'", in[j].name ? in[j].name : "");
         c->given[i] = &in[j];
         if (!check_port(&m->in[i], &in[j], c->plan->convert)) return false;
+        int s = state_of(m, i, true);
+        if (s >= 0 && c->kept[s].data) {
+            c->given[i] = NULL; /* only the first run starts from it */
+            continue;
+        }
         learn_symbols(c, &m->in[i], &in[j]);
     }
     for (int i = 0; i < m->n_in; i++) {
-        if (c->given[i]) continue;
+        if (c->given[i] || state_of(m, i, true) >= 0) continue;
         if (m->in[i].kind != CNN_OPTIONAL && !c->plan->fill) return run_error("input '%s' is not given", m->in[i].name);
         if (m->in[i].kind != CNN_OPTIONAL && !make_up(c, &m->in[i], &made[i])) return false;
         c->given[i] = &made[i];
         learn_symbols(c, &m->in[i], &made[i]);
     }
+    for (int s = 0; s < m->n_state; s++)
+        if (!state_input(c, s, &made[m->state[s].in])) return false;
     for (int i = 0; i < m->n_sym; i++)
         if (c->sym[i] < 0) c->sym[i] = 1;
+    return true;
+}
+
+/* The memory of each state as input and output; a first run copies into it what was given. */
+static bool bind_states(Call *c) {
+    for (int s = 0; s < c->m->n_state; s++) {
+        const cnn_state *st = &c->m->state[s];
+        const Value *v = c->given[st->in];
+        Kept *k = &c->kept[s];
+        cnn_tensor *t = &c->in[st->in];
+        if (!k->data) {
+            size_t count = 1;
+            for (int i = 0; i < v->rank; i++) {
+                k->dim[i] = v->dim[i];
+                count *= (size_t)(i == st->axis ? st->cap : v->dim[i]);
+            }
+            if (st->axis >= 0 && v->dim[st->axis] > st->cap)
+                return run_error("input '%s' is longer than its capacity", c->m->in[st->in].name);
+            if (!type_bytes(v->type, count, &k->bytes)) return run_error("a state is too large");
+            k->data = guard_alloc(k->bytes);
+            move_state(v, st->axis, st->cap, k->data, true);
+        }
+        t->data = k->data;
+        t->cap = k->bytes;
+    }
     return true;
 }
 
@@ -178,6 +257,10 @@ static bool alloc_output(Call *c, int o) {
     int64_t shape[MAX_RANK];
     if (p->rank > MAX_RANK) return run_error("output '%s' has too many dimensions", p->name);
     for (int i = 0; i < p->rank; i++) shape[i] = p->dim ? p->dim[i] : -1;
+    if (state_of(c->m, o, false) >= 0) { /* its memory is the input's */
+        c->out[o] = (cnn_tensor){.type = p->type, .rank = p->rank, .shape = run_calloc(MAX_RANK, sizeof(int64_t))};
+        return true;
+    }
     bool list = p->kind == CNN_SEQUENCE || p->kind == CNN_SEQUENCE_OF_MAPS;
     if (!list && p->rank >= 0 && c->m->out_shape) {
         int status = c->m->out_shape(c->sym, o, shape);
@@ -266,12 +349,29 @@ static bool collect_list(const cnn_sequence *s, const cnn_port *p, Value *v) {
     return true;
 }
 
+/* The state as it is after the run, and kept so. */
+static bool collect_state(Call *c, int s, Value *v) {
+    const cnn_state *st = &c->m->state[s];
+    const cnn_tensor *t = &c->out[st->out];
+    Kept *k = &c->kept[s];
+    if (!guard_whole(k->data, k->bytes)) return run_error("written past the end of state '%s'", c->m->in[st->in].name);
+    if (!value_tensor(v, t->type, t->rank, t->shape)) return false;
+    move_state(v, st->axis, st->cap, k->data, false);
+    for (int i = 0; i < t->rank; i++) k->dim[i] = t->shape[i];
+    return true;
+}
+
 static bool collect(Call *c, Value *out) {
     if (!guard_whole(c->ctx.work, c->ctx.work_size)) return run_error("written past the end of the work area");
     for (int o = 0; o < c->m->n_out; o++) {
         const cnn_port *p = &c->m->out[o];
         const cnn_tensor *t = &c->out[o];
         value_name(&out[o], p->name, strlen(p->name));
+        int s = state_of(c->m, o, false);
+        if (s >= 0) {
+            if (!collect_state(c, s, &out[o])) return false;
+            continue;
+        }
         if (p->kind == CNN_SEQUENCE || p->kind == CNN_SEQUENCE_OF_MAPS) {
             if (!collect_list(t->data, p, &out[o])) return false;
             continue;
@@ -341,13 +441,14 @@ bool exec_model(const Loaded *l, const RunPlan *plan, Value *in, size_t n_in, Va
     c.in = run_calloc(ni, sizeof *c.in);
     c.out = run_calloc(no, sizeof *c.out);
     c.sym = run_calloc((size_t)m->n_sym, sizeof *c.sym);
+    c.kept = plan->kept ? plan->kept : run_calloc((size_t)m->n_state, sizeof *c.kept);
     c.ctx.weights = l->weights;
     for (int i = 0; i < m->n_sym; i++) c.sym[i] = -1;
     *out = run_calloc(no, sizeof **out);
     bool ok = pair_inputs(&c, in, n_in, made);
     if (ok) {
         for (size_t i = 0; i < ni; i++) view(c.given[i], &c.in[i]);
-        ok = run_call(&c, *out);
+        ok = bind_states(&c) && run_call(&c, *out);
         for (size_t i = 0; i < ni; i++) view_free(c.given[i], &c.in[i]);
     }
     values_free(made, ni);
@@ -355,6 +456,7 @@ bool exec_model(const Loaded *l, const RunPlan *plan, Value *in, size_t n_in, Va
     free(c.in);
     free(c.out);
     free(c.sym);
+    if (!plan->kept) kept_free(c.kept, m->n_state);
     if (!ok) {
         values_free(*out, no);
         *out = NULL;

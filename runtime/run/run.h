@@ -164,12 +164,21 @@ void build_unload(Loaded *l);
 
 /* ---- exec.c ---- */
 
+/* A state of a model (cnn_state), kept from run to run: its memory and its true shape. */
+typedef struct {
+    void *data; /* NULL before the first run */
+    size_t bytes;
+    int64_t dim[MAX_RANK];
+} Kept;
+void kept_free(Kept *k, int n);
+
 /* What one run is given beside its inputs. */
 typedef struct {
     int threads;
     uint64_t seed;
     bool convert; /* numbers convert to what the function takes */
     bool fill;    /* inputs that are missing are made up */
+    Kept *kept;   /* of each state, or NULL: every run starts anew */
     int bench;    /* runs to time, 0: none; the median and so on are printed */
 } RunPlan;
 

@@ -78,8 +78,10 @@ bool test_folder(const Loaded *l, const RunPlan *plan, const char *dir, Compare 
         return false;
     }
     bool all = true;
+    RunPlan steps = *plan; /* with states the sets are the steps of one run */
+    steps.kept = run_calloc((size_t)l->model->n_state, sizeof *steps.kept);
     for (size_t i = 0; i < sets.count; i++) {
-        bool ok = run_path(path, "%s/%s", dir, sets.word[i]) && test_set(l, plan, path, c);
+        bool ok = run_path(path, "%s/%s", dir, sets.word[i]) && test_set(l, &steps, path, c);
         if (c->out)
             fprintf(c->out, "%s %s%s%s\n", ok ? "passed" : "FAILED", sets.word[i], ok ? "" : ": ",
                     ok ? "" : run_message());
@@ -89,6 +91,7 @@ bool test_folder(const Loaded *l, const RunPlan *plan, const char *dir, Compare 
             tally->failed++;
         all = all && ok;
     }
+    kept_free(steps.kept, l->model->n_state);
     words_free(&sets);
     return all;
 }

@@ -29,6 +29,10 @@ class Port(C.Structure):
                 ("sym", C.POINTER(C.c_int32))]
 
 
+class State(C.Structure):
+    _fields_ = [("in_", C.c_int), ("out", C.c_int), ("axis", C.c_int), ("cap", C.c_int64)]
+
+
 class Descriptor(C.Structure):
     _fields_ = [
         ("abi", C.c_int), ("name", C.c_char_p), ("n_in", C.c_int), ("n_out", C.c_int), ("n_sym", C.c_int),
@@ -37,6 +41,7 @@ class Descriptor(C.Structure):
         ("work_size", C.CFUNCTYPE(C.c_size_t, I64, C.c_int)),
         ("out_shape", C.CFUNCTYPE(C.c_int, I64, C.c_int, I64)),
         ("run", C.CFUNCTYPE(C.c_int, C.POINTER(Ctx), C.POINTER(Tensor), C.POINTER(Tensor))),
+        ("n_state", C.c_int), ("state", C.POINTER(State)),
     ]
 
 
