@@ -54,7 +54,7 @@ static const char *port_kind(const Val *v) {
 static bool is_fixed(const Program *p) {
     int64_t c;
     Ex *sym;
-    if (program_symbols(p, &sym) || !e_is_const(p->work_size, &c)) return false;
+    if (program_symbols(p, &sym) || !e_is_const(p->work_size, &c) || p->nslot) return false;
     for (int i = 0; i < p->g->nout; i++)
         if (p->g->out[i]->kind != K_TENSOR) return false;
     for (int i = 0; i < p->g->nout; i++)
@@ -177,7 +177,7 @@ void put_header(Emit *e, Text *t) {
     put(t, "@ABI@\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n");
     if (e_is_const(e->p->work_size, &c)) {
         e_is_const(e->p->scratch_size, &c);
-        put(t, "/* Bytes of the work area for one thread; 64-byte aligned. */\n#define %s_WORK_SIZE ", M);
+        put(t, "/* Bytes of the work area for one thread%s; 64-byte aligned. */\n#define %s_WORK_SIZE ", e->p->nslot ? ", at the least" : "", M);
         put_ex(e, t, e_max(e_add(e->p->work_size, e->p->scratch_size), e_int(64)));
         put(t, "\n");
     }
@@ -195,6 +195,9 @@ void put_header(Emit *e, Text *t) {
         put(t, "\n");
     }
     put(t, "} %s_out;\n\n", m);
+    if (e->p->nslot)
+        put(t, "/* What the work area has at the least: tensors whose size depends on data take room behind it, and\n"
+               "   %s_run returns CNN_ECAPACITY where work_size does not suffice for them. */\n", m);
     if (nsym) {
         put(t, "typedef struct { int64_t ");
         for (int i = 0; i < nsym; i++) put(t, "%s%s", i ? ", " : "", c_name(sym[i]->name));
@@ -342,7 +345,8 @@ static void put_pointers(Emit *e, Text *t) {
         if (b->kind == B_OUTPUT && (!b->val || b->val->kind == K_TENSOR)) put(t, "    %s *const %s = (%s *)out[%d].data;\n", c, b->name, c, b->port);
         if (b->kind == B_WEIGHT && b->offset && b->dt != STR)
             put(t, "    const %s *const %s = (const %s *)(const void *)(weights + %s);\n", c, b->name, c, e_str(b->offset));
-        if (b->kind == B_WORK && !b->alias && !b->scratch) {
+        if (b->kind == B_WORK && !b->alias && b->dynamic) put(t, "    %s *%s = (%s *)(void *)work;\n", c, b->name, c);
+        if (b->kind == B_WORK && !b->alias && !b->scratch && !b->dynamic) {
             put(t, "    %s *const %s = (%s *)(void *)(work + ", c, b->name, c);
             put_ex(e, t, b->offset);
             put(t, ");");
@@ -414,6 +418,7 @@ static void put_run(Emit *e, Text *t, bool file) {
         put(t, "    if (!weights || !%s_weights_fit(weights)) return CNN_EWEIGHTS;\n", m);
     }
     put(t, "    const int64_t n_seed = (int64_t)ctx->seed;\n    (void)n_seed;\n");
+    if (e->p->nslot) put(t, "    const size_t room = (work_size - 1) / 64 * 64; /* dynamic buffers come behind it */\n    cnn_span span[%d] = {{0, 0}};\n", e->p->nslot);
     put_pointers(e, t);
     put_n(t, e->main.s ? e->main.s : "", e->main.n);
     put_outputs(e, t, true);

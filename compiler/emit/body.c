@@ -73,6 +73,53 @@ static bool starts_vector_run(const Stmt *s) {
     return s && is_vector(s);
 }
 
+// ---- dynamic buffers ----------------------------------------------------------------------------
+
+static void put_pointer(Text *t, const Buf *b, int indent) {
+    indent_by(t, indent);
+    put(t, "%s = (%s *)(void *)(work + span[%d].at);\n", b->name, c_type(b->dt), b->slot);
+}
+
+static void put_room(Emit *e, Text *t, const Stmt *s, int indent) {
+    const Buf *b = s->buf;
+    if (b->alias) return; // it took the place of an operand
+    Ex bytes = e_mul(s->e, e_int((int64_t)dt_size(b->dt)));
+    need(e, s->fn ? "cnn_grow" : "cnn_place");
+    indent_by(t, indent);
+    put(t, "{\n");
+    indent_by(t, indent + 1);
+    put(t, "static const short live[] = {");
+    for (int i = 0; i < s->nbuf; i++) put(t, "%d, ", s->bufs[i]->slot);
+    put(t, "-1};\n");
+    indent_by(t, indent + 1);
+    put(t, "if (%sspan, %d, live, room, ctx->work_size, ", s->fn ? "cnn_grow(work, " : "cnn_place(", b->slot);
+    if (b->scratch) { // for each thread
+        bytes = e_scale(e_div(e_add(bytes, e_int(63)), e_int(64)), 64);
+        put(t, "threads * (");
+    }
+    put_ex(e, t, bytes);
+    put(t, "%s)) return CNN_ECAPACITY;\n", b->scratch ? ")" : "");
+    indent_by(t, indent);
+    put(t, "}\n");
+    put_pointer(t, b, indent);
+}
+
+static void put_swap(Text *t, const Stmt *s, int indent) {
+    const Buf *a = s->bufs[0], *b = s->bufs[1];
+    indent_by(t, indent);
+    put(t, "{\n");
+    indent_by(t, indent + 1);
+    put(t, "const cnn_span other = span[%d];\n", a->slot);
+    indent_by(t, indent + 1);
+    put(t, "span[%d] = span[%d];\n", a->slot, b->slot);
+    indent_by(t, indent + 1);
+    put(t, "span[%d] = other;\n", b->slot);
+    put_pointer(t, a, indent + 1);
+    put_pointer(t, b, indent + 1);
+    indent_by(t, indent);
+    put(t, "}\n");
+}
+
 // ---- statements -------------------------------------------------------------------------------
 
 // Each thread's copy of the function's scratch buffers.
@@ -297,7 +344,11 @@ static void put_func(Emit *e, Text *call, const Stmt *s, int indent) {
     }
     if (scratch) {
         put(f, "%sunsigned char *restrict scratch, size_t scratch_size", comma);
-        put(call, "%sscratch, scratch_size", comma);
+        if (e->scratch[0]->dynamic) {
+            put(call, "%s(unsigned char *)%s, (size_t)(", comma, e->scratch[0]->name);
+            put_ex(e, call, e_scale(e_div(e_add(e_mul(e->scratch[0]->size, e_int((int64_t)dt_size(e->scratch[0]->dt))), e_int(63)), e_int(64)), 64));
+            put(call, ")");
+        } else put(call, "%sscratch, scratch_size", comma);
         comma = ", ";
     }
     if (u->parallel) {
@@ -433,6 +484,8 @@ static void put_stmt(Emit *e, Text *t, const Stmt *s, int indent) {
         put_ranges(e, t, s->nguard, s->guard);
         put(t, ")) return %s;\n", s->text);
         return;
+    case ST_ROOM: put_room(e, t, s, indent); return;
+    case ST_SWAP: put_swap(t, s, indent); return;
     }
 }
 

@@ -74,12 +74,12 @@ static void put_top(Emit *e, Text *t, const char *header) {
     close_needs(e);
     put(t, "/* Made by cnncc from %s: %s.\n", diag_file ? diag_file : "a graph", model_domain_opset ? model_domain_opset : "");
     put(t, "   %d nodes in %d nests; work area ", g->nnode, e->nfunc);
-    put(t, "%s bytes.\n", e_str(e->p->work_size));
+    put(t, "%s bytes%s.\n", e_str(e->p->work_size), e->p->nslot ? ", and what the data take" : "");
     put(t, "   Compile with -std=gnu11 -O3 -march=native -ffp-contract=fast -fno-math-errno -fno-trapping-math -fopenmp\n"
            "   (the results do not depend on them but for rounding). */\n");
     put(t, "#include \"%s\"\n", header);
     if (needs(e, "#math")) put(t, "#include <math.h>\n");
-    if (needs(e, "cnn_put_vector")) put(t, "#include <string.h>\n");
+    if (needs(e, "cnn_put_vector") || needs(e, "cnn_grow")) put(t, "#include <string.h>\n");
     put(t, "#ifdef _OPENMP\n#include <omp.h>\n#define CNN_THREAD (size_t)omp_get_thread_num()\n#else\n#define CNN_THREAD (size_t)0\n#endif\n\n");
 }
 

@@ -187,44 +187,110 @@ static void lower_if(Lower *l, Node *n, Block *b) {
     lower_branch(l, n, else_g, e);
 }
 
-static bool is_symbol(Ex d) { return d->kind == X_VAR && !d->extent; }
-
-// Carried values must keep the extents that they start with; where the compiler cannot tell, the run checks.
-static void check_carried(Lower *l, const Node *n, const Graph *body, int ncarry, Block *b) {
-    for (int i = 0; i < ncarry; i++)
-        for (int k = 0; k < body->in[2 + i]->rank; k++) {
-            Ex is = body->in[2 + i]->shape[k], first = n->in[2 + i]->shape[k], next = body->out[1 + i]->shape[k];
-            if (is == first) continue;
-            if (!is_symbol(is) || e_lt(is, next) || e_lt(next, is))
-                fatal("%s: carried value %d changes its shape; generated code has no such loops yet", n->name, i);
-            set_int(b, is, first, NULL, false);
-            have_symbol(l->prog, is);
-            set_bound(l->prog, is, first);
-        }
+// Whether the run may find carried value i in another shape after an iteration: then it has a place of its
+// own in each.
+static bool varies(const Node *n, const Graph *body, int i) {
+    for (int k = 0; k < body->in[2 + i]->rank; k++) {
+        Ex is = body->in[2 + i]->shape[k], first = n->in[2 + i]->shape[k], next = body->out[1 + i]->shape[k];
+        if (next != is && next != first) return true;
+    }
+    return false;
 }
 
-static void check_next(const Graph *body, int ncarry, Block *b) {
-    for (int i = 0; i < ncarry; i++)
-        for (int k = 0; k < body->in[2 + i]->rank; k++) {
-            Ex is = body->in[2 + i]->shape[k], next = body->out[1 + i]->shape[k];
-            if (is == next) continue;
-            Range *r = NEW(Range);
-            *r = (Range){e_sub(next, is), e_int(1)};
-            append(b, (Stmt){.kind = ST_STATUS, .text = "CNN_ESHAPE", .nguard = 1, .guard = r});
-        }
-}
-
-// A carried value has the extents that it starts with, whatever symbols its result has.
-static void carried_extents(Lower *l, const Node *n, Buf **state, Block *b) {
-    for (int i = 0; i < n->axis; i++) {
-        const Val *from = n->in[2 + i], *to = &n->out[i];
-        for (int k = 0; k < to->rank; k++)
-            if (to->shape[k] != from->shape[k]) {
-                set_int(b, to->shape[k], from->shape[k], NULL, false);
-                set_bound(l->prog, to->shape[k], from->shape[k]);
+// The extents of carried values, of the body's parameters and of the results, as they start: variables.
+static void carried_extents(Lower *l, const Node *n, const Graph *body, const bool *vary, Block *b) {
+    for (int i = 0; i < n->axis; i++)
+        for (int k = 0; k < n->out[i].rank; k++) {
+            Ex is = body->in[2 + i]->shape[k], first = n->in[2 + i]->shape[k], to = n->out[i].shape[k];
+            if (is != first) {
+                set_int(b, is, first, NULL, false);
+                have_symbol(l->prog, is);
+                if (!vary[i]) set_bound(l->prog, is, first);
             }
-        state[i]->size = e_add(val_numel(from), e_int(state[i]->slack));
-        check_room(l, state[i], val_numel(from), b);
+            if (to != first) {
+                set_int(b, to, first, NULL, false);
+                if (!vary[i]) set_bound(l->prog, to, first);
+            }
+        }
+}
+
+// Where carried value i is during the loop: where its result goes, unless that is the caller's memory and
+// the value has no fixed place.
+static Buf *state_buf(Lower *l, const Node *n, int i, bool vary, Block *b) {
+    Buf *buf = l->buf[n->out[i].id];
+    if (vary && buf->kind != B_WORK) {
+        buf = buf_new(l->prog, B_WORK, buf->dt, buf->rank, buf->shape, arena_printf("state%d", l->prog->nbufs));
+        buf->val = (Val *)(uintptr_t)&n->out[i];
+    }
+    Ex first = val_numel(n->in[2 + i]);
+    if (vary) buf->dynamic = buf->apart = true;
+    else buf->size = e_add(first, e_int(buf->slack));
+    check_room(l, buf, first, b);
+    return buf;
+}
+
+// The successors of carried values. Those that vary, and those that another one is handed on to, are made
+// apart from all of them first.
+static void next_states(Lower *c, const Node *n, const bool *vary, Buf **state, Block *b) {
+    Graph *g = c->g;
+    Buf **next = NEWN(Buf *, n->axis + 1);
+    for (int i = 0; i < n->axis; i++) {
+        Val *v = g->out[1 + i];
+        if (!vary[i] && (v == g->in[2 + i] || v->node->op != P_input)) continue;
+        next[i] = buf_new(c->prog, B_WORK, v->dt, v->rank, v->shape, arena_printf("next%d", c->prog->nbufs));
+        next[i]->slack = vary[i] ? state[i]->slack : 0;
+        if (vary[i]) {
+            next[i]->dynamic = next[i]->apart = true;
+            check_room(c, next[i], val_numel(v), b);
+        }
+        nest_copy(c, v, next[i], NULL, b);
+    }
+    for (int i = 0; i < n->axis; i++) {
+        Val *v = g->out[1 + i];
+        if (v == g->in[2 + i] || vary[i]) continue;
+        Buf *own = c->buf[v->id];
+        if (next[i]) c->buf[v->id] = next[i];
+        nest_copy(c, v, state[i], NULL, b);
+        c->buf[v->id] = own;
+    }
+    for (int i = 0; i < n->axis; i++) {
+        if (!vary[i]) continue;
+        Buf **pair = NEWN(Buf *, 2);
+        pair[0] = state[i], pair[1] = next[i];
+        append(b, (Stmt){.kind = ST_SWAP, .nbuf = 2, .bufs = pair});
+    }
+}
+
+// The extents that they have: all are computed before one changes.
+static void next_extents(const Node *n, const Graph *g, const bool *vary, Block *b) {
+    Ex *is = NULL, *by = NULL;
+    int count = 0, cap = 0, cap_by = 0;
+    for (int i = 0; i < n->axis; i++)
+        for (int k = 0; vary[i] && k < n->out[i].rank; k++) {
+            Ex first = n->in[2 + i]->shape[k], var[2] = {g->in[2 + i]->shape[k], n->out[i].shape[k]};
+            Ex next = var[0] != first || var[1] != first ? new_int("next", 0, INT64_MAX) : NULL;
+            if (next) set_int(b, next, g->out[1 + i]->shape[k], NULL, false);
+            for (int j = 0; j < 2; j++) {
+                if (var[j] == first) continue;
+                PUSH(is, count, cap, var[j]);
+                count--;
+                PUSH(by, count, cap_by, next);
+            }
+        }
+    for (int i = 0; i < count; i++) set_int(b, is[i], by[i], NULL, true);
+}
+
+// The results of values that were carried apart from the caller's memory.
+static void final_states(Lower *l, Node *n, Buf **state, Block *b) {
+    for (int i = 0; i < n->axis; i++) {
+        Val *v = &n->out[i];
+        Buf *to = l->buf[v->id];
+        if (state[i] == to) continue;
+        for (int k = 0; k < v->rank; k++) have_symbol(l->prog, v->shape[k]);
+        check_room(l, to, val_numel(v), b);
+        l->buf[v->id] = state[i];
+        nest_copy(l, v, to, NULL, b);
+        l->buf[v->id] = to;
     }
 }
 
@@ -241,14 +307,19 @@ static void check_capacity(const Lower *l, Node *n, int i, Ex it, Ex trip, Block
         return;
     }
     Ex each = e_product(y->rank - 1, y->shape + 1), most = program_bound(l->prog, e_max(trip, e_int(0)));
-    if (most && most->lo <= INT32_MAX) {
+    Ex count = e_add(it, e_int(1));
+    if (most && most->lo <= INT32_MAX && program_bound(l->prog, e_mul(each, most))) {
         y->size = e_add(e_mul(each, most), e_int(y->slack));
         set_bound(l->prog, y->shape[0], most);
         return;
     }
-    bound_size(l->prog, l->opt, y);
+    if (bound_size(l->prog, l->opt, y) == SIZE_DYNAMIC) {
+        y->apart = y->placed = true;
+        append(b, (Stmt){.kind = ST_ROOM, .fn = 1, .buf = y, .e = e_add(e_mul(each, count), e_int(y->slack))});
+        return;
+    }
     Range *r = NEW(Range);
-    *r = (Range){e_sub(e_sub(y->size, e_int(y->slack)), e_mul(e_add(it, e_int(1)), each)), e_int(INT64_MAX)};
+    *r = (Range){e_sub(e_sub(y->size, e_int(y->slack)), e_mul(count, each)), e_int(INT64_MAX)};
     append(b, (Stmt){.kind = ST_STATUS, .text = "CNN_ECAPACITY", .nguard = 1, .guard = r});
     set_bound(l->prog, y->shape[0], e_div(y->size, e_max(each, e_int(1))));
 }
@@ -278,10 +349,11 @@ static void lower_loop(Lower *l, Node *n, Block *b) {
     Graph *g = n->region->g;
     int ncarry = n->axis, nscan = n->nout - ncarry, have = l->prog->nhave;
     Lower *c = region(l, g);
-    Buf **state = NEWN(Buf *, n->nout + 1), **next = NEWN(Buf *, ncarry + 1);
-    check_carried(l, n, g, ncarry, b);
-    for (int i = 0; i < n->nout; i++) state[i] = l->buf[n->out[i].id];
-    carried_extents(l, n, state, b);
+    Buf **state = NEWN(Buf *, n->nout + 1);
+    bool *vary = NEWN(bool, ncarry + 1);
+    for (int i = 0; i < ncarry; i++) vary[i] = varies(n, g, i);
+    carried_extents(l, n, g, vary, b);
+    for (int i = 0; i < n->nout; i++) state[i] = i < ncarry ? state_buf(l, n, i, vary[i], b) : l->buf[n->out[i].id];
     start_results(b, n->nout, state);
     for (int i = 0; i < ncarry; i++) {
         nest_copy(l, n->in[2 + i], state[i], NULL, b);
@@ -304,32 +376,19 @@ static void lower_loop(Lower *l, Node *n, Block *b) {
     gen_bind(body, g->in[1], NULL, sx_index(BOOL, cond));
     lower_prepare(c, false);
     lower_graph(c, body);
-    check_next(g, ncarry, body);
     for (int i = 0; i < nscan; i++) {
         check_rows(l, n, ncarry + i, g->out[1 + ncarry + i], it, body);
         check_capacity(l, n, ncarry + i, it, known, body);
         nest_copy(c, g->out[1 + ncarry + i], state[ncarry + i], it, body);
     }
     set_int(body, cond, NULL, gen(c, body, g->out[0], NULL), true);
-    for (int i = 0; i < ncarry; i++) { // through a copy where another carried value is handed on
-        Val *v = g->out[1 + i];
-        next[i] = NULL;
-        if (v == g->in[2 + i] || v->node->op != P_input) continue;
-        next[i] = buf_new(l->prog, B_WORK, v->dt, v->rank, v->shape, arena_printf("next%d", l->prog->nbufs));
-        nest_copy(c, v, next[i], NULL, body);
-    }
-    for (int i = 0; i < ncarry; i++) {
-        Val *v = g->out[1 + i];
-        if (v == g->in[2 + i]) continue;
-        Buf *own = c->buf[v->id];
-        if (next[i]) c->buf[v->id] = next[i];
-        nest_copy(c, v, state[i], NULL, body);
-        c->buf[v->id] = own;
-    }
+    next_states(c, n, vary, state, body);
+    next_extents(n, g, vary, body);
     set_int(body, it, e_add(it, e_int(1)), NULL, true);
     for (int i = ncarry; i < n->nout; i++)
         if (is_own_extent(n, n->out[i].shape[0]) && n->out[i].shape[0] != known) set_int(b, n->out[i].shape[0], it, NULL, false);
     l->prog->nhave = have;
+    final_states(l, n, state, b);
 }
 
 // A call's helper writes its result straight to the caller.

@@ -77,9 +77,9 @@ static void declare(Lower *l, Block *b, Ex load) {
 // before the last factor, and 2^48 in all.
 static void check_products(Lower *l, Ex e, Block *b) {
     Program *p = l->prog;
-    int loads = 0;
-    for (int i = 0; i < e->n && e->kind == X_MUL; i++) loads += e->a[i]->kind == X_LOAD;
-    if (loads > 1 && !have(p, e)) {
+    int unknown = 0;
+    for (int i = 0; i < e->n && e->kind == X_MUL; i++) unknown += !known_at_entry(p, e->a[i]);
+    if (unknown > 1 && !have(p, e)) {
         Ex prefix = e_int(1);
         for (int i = 0; i < e->n; i++) {
             prefix = e_mul(prefix, e->a[i]);
@@ -165,17 +165,21 @@ static int64_t given_cap(const Options *opt, const Buf *b) { // bytes, or -1
     return -1;
 }
 
-bool bound_size(const Program *p, const Options *opt, Buf *b) {
-    if (known_at_entry(p, b->size)) return false;
+SizeKind bound_size(const Program *p, const Options *opt, Buf *b) {
+    if (b->dynamic) return SIZE_DYNAMIC;
+    if (known_at_entry(p, b->size)) return SIZE_BOUND;
     Ex most = program_bound(p, b->size), numel = b->val && !most ? guarded_numel(p, b->val) : NULL;
     if (numel) most = e_add(numel, e_int(b->slack));
     int64_t cap = most ? -1 : given_cap(opt, b);
-    const char *name = b->val && b->val->name ? b->val->name : b->name;
-    if (!most && cap < 0)
-        fatal("%s: the size of '%s' (%s elements) depends on data and has no bound; --cap %s=BYTES gives it room",
-              b->val && b->val->node->name ? b->val->node->name : "a node", name, e_str(b->size), name);
+    b->dynamic = !most && cap < 0;
+    if (b->dynamic) return SIZE_DYNAMIC;
     b->size = most ? most : e_int(cap / (int64_t)dt_size(b->dt) + b->slack);
-    return !most;
+    return most ? SIZE_BOUND : SIZE_CAP;
+}
+
+void make_room(Buf *buf, Ex numel, Block *b) {
+    buf->placed = true;
+    append(b, (Stmt){.kind = ST_ROOM, .buf = buf, .e = e_add(numel, e_int(buf->slack))});
 }
 
 void check_room(Lower *l, Buf *buf, Ex numel, Block *b) {
@@ -185,7 +189,10 @@ void check_room(Lower *l, Buf *buf, Ex numel, Block *b) {
     if (buf->kind == B_OUTPUT && !known_at_entry(l->prog, val_numel(buf->val))) { // else checked there
         Ex cap = e_sym(arena_printf("cap%d", buf->port), 0, INT64_MAX); // what the caller gives, in bytes
         set_status(b, "CNN_ECAPACITY", e_sub(cap, bytes), e_int(INT64_MAX));
-    } else if (buf->kind == B_WORK && !buf->alias && bound_size(l->prog, l->opt, buf)) {
+    } else if (buf->kind == B_WORK && !buf->alias) {
+        SizeKind kind = bound_size(l->prog, l->opt, buf);
+        if (kind == SIZE_DYNAMIC) make_room(buf, numel, b);
+        if (kind != SIZE_CAP) return;
         Ex room = e_mul(e_sub(buf->size, e_int(buf->slack)), e_int((int64_t)dt_size(buf->dt)));
         set_status(b, "CNN_ECAPACITY", e_sub(room, bytes), e_int(INT64_MAX));
     }

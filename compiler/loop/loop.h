@@ -32,6 +32,10 @@ struct Buf {
     Buf *alias;           // shares the memory of this one (in place, or a part of it)
     Ex alias_at;          // element offset into it
     Ex offset;            // B_WORK: byte offset in the work area; B_WEIGHT: in the weights
+    bool dynamic;         // B_WORK: its size has no bound; ST_ROOM places it behind the planned part
+    bool placed;          // dynamic: there is an ST_ROOM
+    bool apart;           // shares no memory: it changes places with another buffer
+    int slot;             // dynamic: which span of the run keeps its place
 };
 
 typedef struct { const char *name; DType dt; int lanes; bool vector; } Local; // lanes 0: a scalar; else an array or, with vector, a register of lanes
@@ -78,7 +82,9 @@ typedef enum {
     ST_FUNC,    // body outlined as a function of its own
     ST_COMMENT, // text
     ST_BLOCK,   // { body }
-    ST_STATUS   // return the status `text` unless all guards hold
+    ST_STATUS,  // return the status `text` unless all guards hold
+    ST_ROOM,    // buf, which is dynamic, gets room for e elements beside those of bufs; fn 1: more room, keeping what it holds
+    ST_SWAP     // the two dynamic bufs change places
 } StKind;
 typedef struct Stmt Stmt;
 struct Stmt {
@@ -145,6 +151,7 @@ struct Program {
     Stmt *body;
     Ex work_size;            // bytes
     Ex scratch_size;         // bytes a thread
+    int nslot;               // spans of dynamic buffers
     size_t weights_size;
     Ex *have; int nhave, cap_have; // symbols and loads that are C variables by now (and products that are checked); the first nsym are the inputs' extents
     int nsym;
@@ -216,7 +223,9 @@ void have_symbol(Program *p, Ex atom);
 bool known_at_entry(const Program *p, Ex e);              // from the inputs' extents alone
 void set_bound(Program *p, Ex var, Ex most);
 Ex program_bound(const Program *p, Ex e);                 // known on entry and never less than e; NULL: none
-bool bound_size(const Program *p, const Options *opt, Buf *b); // b->size becomes a bound; true: --cap gave it, to be checked
+typedef enum { SIZE_BOUND, SIZE_CAP, SIZE_DYNAMIC } SizeKind;
+SizeKind bound_size(const Program *p, const Options *opt, Buf *b); // b->size becomes a bound, or --cap's room, to be checked; else b is dynamic
+void make_room(Buf *buf, Ex numel, Block *b);             // an ST_ROOM for a dynamic buffer
 void check_room(Lower *l, Buf *buf, Ex numel, Block *b);  // before writing: ECAPACITY where it does not fit
 // loop/state.c: --state
 void states_find(Lower *l);  // before fuse: ports, and buffers with the capacity's strides
@@ -224,6 +233,9 @@ void states_roots(Lower *l); // after root_buffers: what is in place needs no ro
 const State *state_of(const Program *p, bool input, int port); // NULL: none
 // loop/plan.c: lifetimes, in place, offsets. require: the whole tree. sets: alias, offset, work_size.
 void plan(Program *p, const Options *opt);
+// loop/room.c: dynamic buffers. require: lifetimes. sets: slot, the bufs of ST_ROOM, nslot.
+void room_insert(Stmt **at);
+void room_slots(Program *p);
 // loop/print.c
 void program_print(Text *t, const Program *p);
 #endif

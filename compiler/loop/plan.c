@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // One work area for the whole function: lifetimes, in-place reuse, offsets. Buffers of fixed size are
 // packed largest first into the lowest gap among those alive at the same time; buffers of symbolic
-// size take slots that are handed on to later buffers that provably fit.
+// size take slots that are handed on to later buffers that provably fit. What has no bound comes behind:
+// loop/room.c.
 #include "loop/loop.h"
 #include <stdlib.h>
 
@@ -40,6 +41,10 @@ static void touch_body(const Stmt *s, int step) {
 // Numbers the steps of the main body. What a loop reads from before it must live until its end.
 static void lifetimes(Stmt *s, int *step, Program *p) {
     for (; s; s = s->next) {
+        if (s->kind == ST_ROOM) { // as of the next statement
+            touch(s->buf, *step + 1);
+            continue;
+        }
         int start = ++*step;
         if (s->kind == ST_FUNC || (!s->body && !s->els)) {
             touch_body(&(Stmt){.kind = ST_BLOCK, .body = s->body, .buf = s->buf, .value = s->value, .nbuf = s->nbuf, .bufs = s->bufs}, start);
@@ -109,6 +114,7 @@ static void all_candidates(const Stmt *s, Buf **in, int *n) {
 // The result takes the place of an operand that dies here and is read only where it is written.
 static void in_place(Stmt *s, int *step) {
     for (; s; s = s->next) {
+        if (s->kind == ST_ROOM) continue;
         int now = ++*step;
         if (s->kind != ST_FUNC) {
             if (s->body || s->els) {
@@ -120,11 +126,11 @@ static void in_place(Stmt *s, int *step) {
         Buf *out = s->buf, *in[32];
         Ex at = NULL;
         int n = 0;
-        if (!out || out->kind != B_WORK || out->alias || out->first != now || count_stores(s->body, out, &at) != 1) continue;
+        if (!out || out->kind != B_WORK || out->alias || out->apart || out->first != now || count_stores(s->body, out, &at) != 1) continue;
         all_candidates(s->body, in, &n);
         for (int i = 0; i < n; i++) {
             InPlace c = {in[i], out, at, true, 0};
-            if (in[i]->last != now || in[i]->dt != out->dt || in[i]->first >= now || !e_le(out->size, in[i]->size)) continue;
+            if (in[i]->last != now || in[i]->apart || in[i]->dt != out->dt || in[i]->first >= now || !e_le(out->size, in[i]->size)) continue;
             check_stmts(s->body, &c);
             if (!c.ok) continue;
             out->alias = in[i];
@@ -208,13 +214,16 @@ void plan(Program *p, const Options *opt) {
         if (p->bufs[i]->kind == B_WORK && !p->bufs[i]->alias && p->bufs[i]->last >= 0) bound_size(p, opt, p->bufs[i]);
     step = 0;
     in_place(p->body, &step);
+    room_insert(&p->body);
+    room_slots(p);
     Buf **fix = NEWN(Buf *, p->nbufs + 1), **sym = NEWN(Buf *, p->nbufs + 1);
     p->scratch_size = e_int(0);
     for (int i = 0; i < p->nbufs; i++) {
         Buf *b = p->bufs[i];
         if (b->kind != B_WORK || b->alias || b->last < 0) continue;
+        if (b->scratch) b->offset = e_int(0);
+        if (b->dynamic) continue;
         if (b->scratch) {
-            b->offset = e_int(0);
             p->scratch_size = e_max(p->scratch_size, bytes(b));
         } else if (fixed(b) >= 0) fix[nf++] = b;
         else sym[ns++] = b;

@@ -13,6 +13,7 @@ void program_print(Text *t, const Program *p) {
         put(t, "] order");
         for (int k = 0; k < b->rank; k++) put(t, " %d", b->order[k]);
         if (b->alias) put(t, " in %s", b->alias->name);
+        else if (b->dynamic) put(t, " in span %d", b->slot);
         else if (b->offset) put(t, " at %s", e_str(b->offset));
         put(t, " steps %d..%d\n", b->first, b->last);
     }

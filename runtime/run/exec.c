@@ -6,7 +6,7 @@
 
 #include "run.h"
 
-enum { ROUNDS = 8, GUESS_BYTES = 4096, GUESS_ITEMS = 16 };
+enum { ROUNDS = 20, GUESS_BYTES = 4096, GUESS_ITEMS = 16, MORE_WORK = 1 << 16 };
 static const size_t byte_limit = (size_t)1 << 32; /* of all outputs, when their sizes are guessed */
 
 /* What a call is made with. */
@@ -16,7 +16,7 @@ typedef struct {
     Value **given; /* for each input port */
     int64_t *sym;
     cnn_tensor *in, *out;
-    size_t grow, allocated;
+    size_t grow, allocated; /* grow: 1 in the first round, doubled after ECAPACITY */
     cnn_ctx ctx;
     Kept *kept; /* of each state */
 } Call;
@@ -304,8 +304,9 @@ static bool alloc_call(Call *c) {
     c->allocated = 0;
     for (int o = 0; o < c->m->n_out; o++)
         if (!alloc_output(c, o)) return false;
-    if (work > SIZE_MAX / 4 / c->grow) return run_error("the work area is too large: %zu bytes", work);
-    c->ctx.work_size = work * c->grow;
+    size_t more = c->grow > 1 ? (work > MORE_WORK ? work : MORE_WORK) : 0; /* tensors whose size depends on data */
+    if (more > SIZE_MAX / 4 / c->grow) return run_error("the work area is too large: %zu bytes", work);
+    c->ctx.work_size = work + more * (c->grow - 1);
     c->ctx.work = guard_alloc(c->ctx.work_size);
     if (c->plan->bench == 0 && work <= (size_t)1 << 24) memset(c->ctx.work, 0xFF, work);
     c->ctx.seed = c->plan->seed;
@@ -411,10 +412,10 @@ static int bench(const Call *c) {
     return status;
 }
 
-/* Runs with outputs that grow until they suffice. */
+/* Runs with outputs and a work area that grow until they suffice. */
 static bool run_call(Call *c, Value *out) {
     int status = CNN_ECAPACITY;
-    for (int round = 0; round < ROUNDS && status == CNN_ECAPACITY; round++, c->grow *= 4) {
+    for (int round = 0; round < ROUNDS && status == CNN_ECAPACITY; round++, c->grow *= 2) {
         bool ok = alloc_call(c);
         if (ok) {
             status = c->m->run(&c->ctx, c->in, c->out);
@@ -427,7 +428,7 @@ static bool run_call(Call *c, Value *out) {
         guard_free(c->ctx.work);
         c->ctx.work = NULL;
         if (!ok) return false;
-        if (used > byte_limit) break;
+        if (used > byte_limit || c->ctx.work_size > byte_limit) break;
     }
     return status == CNN_OK || run_error("the run returned %s", exec_status(status));
 }

@@ -24,10 +24,10 @@ def i64(*v):
     return np.array(v, np.int64)
 
 
-def check(c, feeds, bytes_of=None):
+def check(c, feeds, bytes_of=None, more=0):
     """One run equals the reference; with less room than the result needs it says so and writes nothing behind."""
     want = c.reference(feeds)
-    status, got, whole = c.call(feeds, bytes_of or [w.nbytes + 8 for w in want])
+    status, got, whole = c.call(feeds, bytes_of or [w.nbytes + 8 for w in want], more=more)
     assert status == 0 and whole, f"status {status}"
     for g, w in zip(got, want, strict=True):
         close(g, w)
@@ -35,7 +35,7 @@ def check(c, feeds, bytes_of=None):
         if w.nbytes:
             caps = [x.nbytes for x in want]
             caps[o] -= 1
-            status, _, whole = c.call(feeds, caps)
+            status, _, whole = c.call(feeds, caps, more=more)
             assert status == ECAPACITY and whole, f"too little room for output {o}: status {status}"
 
 
@@ -151,7 +151,7 @@ def carried(opt):
 
 
 def collected(opt):
-    """Results of iterations whose number an input says, used again: --cap bounds them."""
+    """Results of iterations whose number an input says, used again: --cap may bound them."""
     body = h.make_graph([node("Mul", ["x", "two"], ["x2"]), node("Identity", ["x2"], ["row"]), node("Identity", ["c"], ["c2"])],
                         "body", [vi("i", T.INT64, []), vi("c", T.BOOL, []), vi("x", T.FLOAT, [3])],
                         [vi("c2", T.BOOL, []), vi("x2", T.FLOAT, [3]), vi("row", T.FLOAT, [3])])
@@ -159,6 +159,10 @@ def collected(opt):
                node("MatMul", ["t", "rows"], ["y"]), node("Softmax", ["rows"], ["z"])],
               [vi("start", T.FLOAT, [3]), vi("n", T.INT64, [])], [vi("y", T.FLOAT, [3, 3]), vi("z", T.FLOAT, ["k", 3])],
               [tensor("two", np.array(0.7, np.float32))])
+    c = Compiled(opt, m, "dynamic_all_rows")
+    for n in (1, 4, 70):
+        check(c, {"start": floats(3), "n": np.array(n)}, more=1 << 16)
+    smallest(c, {"start": floats(3), "n": np.array(33)}, [36, 33 * 12])
     opt.flags = ["--cap", "rows=120"]
     c = Compiled(opt, m, "dynamic_rows")
     opt.flags = []
@@ -168,15 +172,29 @@ def collected(opt):
     assert status == ECAPACITY and whole, f"11 rows of 10: status {status}"
 
 
+def smallest(c, feeds, caps):
+    """The least room behind the planned work area that serves; with less the run says so and writes nothing behind."""
+    low, high = 0, 1 << 20
+    assert c.call(feeds, caps, more=high)[0] == 0
+    while low < high:
+        mid = (low + high) // 2
+        status, _, whole = c.call(feeds, caps, more=mid)
+        assert status in (0, ECAPACITY) and whole, f"status {status} with {mid} bytes more"
+        low, high = (low, mid) if status == 0 else (mid + 1, high)
+    return low
+
+
 def unbounded(opt):
-    """A size without a bound needs --cap; the run checks it."""
+    """Sizes without a bound are laid out behind the planned work area, or --cap gives them room; the run checks both."""
     m = model([node("Range", ["zero", "n", "one"], ["r"]), node("CumSum", ["r", "zero"], ["q"]), node("Sub", ["q", "r"], ["y"])],
               [vi("n", T.INT64, [])], [vi("y", T.INT64, ["n"])], [tensor("zero", np.array(0)), tensor("one", np.array(1))])
-    try:
-        Compiled(opt, m, "dynamic_cap")
-        raise AssertionError("a work area without a bound")
-    except subprocess.CalledProcessError:
-        pass
+    c = Compiled(opt, m, "dynamic_room")
+    for n in (0, 3, 20, 1000):
+        check(c, {"n": np.array(n)}, more=1 << 16)
+    need = smallest(c, {"n": np.array(1000)}, [8000])
+    assert 8000 <= need <= 2 * 8064, f"{need} bytes for two vectors of 8000"
+    status, _, whole = c.call({"n": np.array(2**50)}, [8000], more=1 << 16)
+    assert status in (ECAPACITY, ESHAPE) and whole, f"2^50 elements: status {status}"
     opt.flags = ["--cap", "r=160", "--cap", "q=160"]
     c = Compiled(opt, m, "dynamic_cap")
     opt.flags = []
@@ -186,6 +204,49 @@ def unbounded(opt):
     assert status == ECAPACITY and whole, f"21 of 20 elements: status {status}"
 
 
+def reused(opt):
+    """A chain of tensors of unknown length takes the room of two of them, not of all; a branch and a loop theirs."""
+    nodes = [node("Range", ["zero", "n", "one"], ["c0"])]
+    for i in range(12):
+        nodes += [node("CumSum", [f"c{i}", "zero"], [f"d{i}"]), node("Mod", [f"d{i}", "m"], [f"c{i + 1}"])]
+    m = model([*nodes, node("ReduceSum", ["c12"], ["y"], keepdims=0)], [vi("n", T.INT64, [])], [vi("y", T.INT64, [])],
+              [tensor("zero", np.array(0)), tensor("one", np.array(1)), tensor("m", np.array(97))])
+    c = Compiled(opt, m, "dynamic_chain")
+    check(c, {"n": np.array(1000)}, more=1 << 16)
+    need = smallest(c, {"n": np.array(1000)}, [8])
+    assert need <= 2 * 8064, f"{need} bytes for two vectors of 8000"
+
+
+def growing(opt):
+    """Carried values that change their shape in every iteration, along either axis, two that change places."""
+    body = h.make_graph(
+        [node("Concat", ["x", "part"], ["x2"], axis=0), node("Transpose", ["x2"], ["t"]), node("Concat", ["t", "t"], ["tt"], axis=0),
+         node("Slice", ["tt", "one", "three", "zero"], ["z"]), node("ReduceMean", ["x"], ["row"], keepdims=0),
+         node("Add", ["a", "row"], ["a2"]), node("Concat", ["b", "b"], ["b2"], axis=0),
+         node("ReduceSum", ["x2"], ["sum"], keepdims=0), node("Less", ["sum", "limit"], ["go"])],
+        "body", [vi("i", T.INT64, []), vi("c", T.BOOL, []), vi("x", T.FLOAT, ["p", 2]), vi("w", T.FLOAT, ["u", "v"]),
+                 vi("a", T.FLOAT, ["f"]), vi("b", T.FLOAT, ["g"])],
+        [vi("go", T.BOOL, []), vi("x2", T.FLOAT, ["q", 2]), vi("z", T.FLOAT, ["u", "v"]), vi("b2", T.FLOAT, ["f"]),
+         vi("a2", T.FLOAT, ["g"]), vi("row", T.FLOAT, [])])
+    m = model([node("Loop", ["n", "yes", "start", "w", "a", "b"], ["x", "last", "k", "l", "rows"], body=body), node("Exp", ["x"], ["y"]),
+               node("Neg", ["last"], ["z"])],
+              [vi("start", T.FLOAT, ["s", 2]), vi("part", T.FLOAT, ["d", 2]), vi("w", T.FLOAT, [2, "e"]), vi("a", T.FLOAT, [2]),
+               vi("b", T.FLOAT, [1]), vi("n", T.INT64, []), vi("limit", T.FLOAT, [])],
+              [vi("y", T.FLOAT, ["q", 2]), vi("z", T.FLOAT, ["u", "v"]), vi("k", T.FLOAT, ["k"]), vi("l", T.FLOAT, ["l"]),
+               vi("rows", T.FLOAT, ["r"]), vi("x", T.FLOAT, ["q", 2])],
+              [tensor("zero", i64(0)), tensor("one", i64(1)), tensor("three", i64(3)), tensor("yes", np.array(True))])
+    c = Compiled(opt, m, "dynamic_growing")
+    for n, s, d, limit in ((4, 3, 2, 1e9), (1, 1, 1, 1e9), (9, 2, 5, 3), (0, 2, 2, 1e9), (7, 0, 1, 1e9)):
+        x = np.abs(floats(s, 2))
+        feeds = {"start": x, "part": np.abs(floats(d, 2)), "w": floats(2, s), "a": floats(2), "b": floats(1), "n": np.array(n),
+                 "limit": np.array(limit, np.float32)}
+        if s or not n:  # the mean of nothing is NaN
+            check(c, feeds, more=1 << 16)
+    feeds["start"], feeds["n"] = np.abs(floats(4, 2)), np.array(6)
+    feeds["w"] = floats(2, 4)
+    smallest(c, feeds, [w.nbytes for w in c.reference(feeds)])
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--cnncc", required=True)
@@ -193,7 +254,7 @@ def main():
     p.add_argument("--cc", default="cc")
     opt = p.parse_args()
     opt.flags = []
-    probes, failed = [reshape, slices, fills, counts, chosen, branches, iterations, carried, collected, unbounded], 0
+    probes, failed = [reshape, slices, fills, counts, chosen, branches, iterations, carried, collected, unbounded, reused, growing], 0
     for f in probes:
         try:
             f(opt)

@@ -53,8 +53,11 @@ class Compiled:
     def reference(self, feeds):
         return ort.InferenceSession(self.onnx, providers=["CPUExecutionProvider"]).run(None, feeds)
 
-    def call(self, feeds, caps, threads=1):
-        """Runs with byte capacities by output; (status, outputs with their true shapes, whether the rooms are whole)."""
+    def call(self, feeds, caps, threads=1, more=0):
+        """Runs with byte capacities by output and `more` bytes of work area than the least.
+
+        (status, outputs with their true shapes, whether nothing was written behind them and the work area)
+        """
         d, m = self.model.d, self.model
         m.keep, sym = [], [1] * d.n_sym
         tin, tout = (loader.Tensor * max(1, d.n_in))(), (loader.Tensor * max(1, d.n_out))()
@@ -73,15 +76,17 @@ class Compiled:
             bufs.append(buf)
             tout[o] = m.tensor(buf, [0] * d.out[o].rank, d.out[o].type)
             tout[o].cap = caps[o]
-        work = loader.aligned(d.work_size((C.c_int64 * max(1, d.n_sym))(*sym), threads))
-        ctx = loader.Ctx(m.weights.ctypes.data if m.weights is not None else None, work.ctypes.data, work.nbytes, 0, threads)
+        size = d.work_size((C.c_int64 * max(1, d.n_sym))(*sym), threads) + more
+        work = loader.aligned(size + ROOM)
+        work[size:] = 0xA5
+        ctx = loader.Ctx(m.weights.ctypes.data if m.weights is not None else None, work.ctypes.data, size, 0, threads)
         status = d.run(C.byref(ctx), tin, tout)
         out = []
         for o in range(d.n_out if status == 0 else 0):
             shape = [tout[o].shape[a] for a in range(tout[o].rank)]
             kind = np.dtype(loader.TYPES[d.out[o].type])
             out.append(bufs[o][: int(np.prod(shape, dtype=np.int64)) * kind.itemsize].view(kind).reshape(shape))
-        whole = all((b[c:] == 0xA5).all() for b, c in zip(bufs, caps, strict=True))
+        whole = all((b[c:] == 0xA5).all() for b, c in zip(bufs + [work], [*caps, size], strict=True))
         return status, out, whole
 
 
