@@ -15,14 +15,14 @@ int64_t tile_extent(Ex var) {
     return e_is_const(var->extent, &n) ? n : -1;
 }
 
-static int64_t guess(Ex var) {
+int64_t tile_guess(Ex var) {
     int64_t n = tile_extent(var);
     return n < 0 ? GUESS : n;
 }
 
 static double work(const Contraction *c) {
     double w = 1;
-    for (int i = 0; i < c->nvar; i++) w *= (double)guess(c->var[i]);
+    for (int i = 0; i < c->nvar; i++) w *= (double)tile_guess(c->var[i]);
     return w;
 }
 
@@ -33,7 +33,7 @@ static bool is_red(const Contraction *c, int i) { return i >= c->nvar - c->nred;
 // ---- loops ------------------------------------------------------------------------------------
 
 // Variables sorted by what one step of them adds to a's address, the longest first; ties and unknowns keep their order.
-static void sort_by_stride(Ex off, Ex *var, int n) {
+void tile_sort(Ex off, Ex *var, int n) {
     for (int i = 1; i < n; i++)
         for (int j = i; j > 0; j--) {
             Ex s = tile_stride(off, var[j]), p = tile_stride(off, var[j - 1]);
@@ -54,7 +54,7 @@ static bool in_guard(const Contraction *c, Ex var) {
 static bool is_run(Ex off, Ex u, Ex v) { return tile_stride(off, u) == e_mul(tile_stride(off, v), v->extent); }
 
 // Neighbours u, v of a sorted list that are one run in every address become one variable.
-static void fuse_vars(Tiling *t, Ex *var, int *n, bool sum) {
+void tile_fuse(Tiling *t, Ex *var, int *n, bool sum) {
     for (int i = 0; i + 1 < *n;) {
         Ex u = var[i], v = var[i + 1];
         bool ok = is_run(t->off[0], u, v) && !in_guard(&t->c, u) && !in_guard(&t->c, v) && t->nfused < 32;
@@ -124,9 +124,9 @@ static double tile_cost(const Tiling *t, int mr, int nv, double steps) {
 static double cost(const Tiling *t, int mr, int nv) {
     double steps = 1;
     for (int i = 0; i < t->c.nvar; i++)
-        if (is_red(&t->c, i)) steps *= (double)guess(t->c.var[i]);
-    int64_t lanes = guess(t->lane), vectors = (lanes + t->lanes - 1) / t->lanes, panels = (vectors + nv - 1) / nv;
-    int64_t rows = t->row ? guess(t->row) : 1, tiles = (rows + mr - 1) / mr, big = (rows + tiles - 1) / tiles;
+        if (is_red(&t->c, i)) steps *= (double)tile_guess(t->c.var[i]);
+    int64_t lanes = tile_guess(t->lane), vectors = (lanes + t->lanes - 1) / t->lanes, panels = (vectors + nv - 1) / nv;
+    int64_t rows = t->row ? tile_guess(t->row) : 1, tiles = (rows + mr - 1) / mr, big = (rows + tiles - 1) / tiles;
     int64_t small = big * tiles - rows;
     if (t->row && tile_extent(t->row) < 0) small = 0, big = mr;
     double sum = (double)(tiles - small) * tile_cost(t, (int)big, nv, steps);
@@ -167,7 +167,7 @@ static double lane_operand(Tiling *t) {
         for (int v = 0; v < t->c.nvar; v++)
             if (e_uses(t->c.guard[i].e, t->c.var[v]) && e_uses(t->off[1], t->c.var[v])) return 0;
     for (int i = 0; i < t->c.nvar; i++) // reused by how many rows?
-        if (!is_red(&t->c, i) && !e_uses(t->off[1], t->c.var[i])) total *= guess(t->c.var[i]);
+        if (!is_red(&t->c, i) && !e_uses(t->off[1], t->c.var[i])) total *= tile_guess(t->c.var[i]);
     t->pack = true;
     return total >= 4 ? 1.1 + 2.0 / (double)total : 0;
 }
@@ -181,12 +181,12 @@ static void order_loops(Tiling *t, const Contraction *c) {
         else if (e_uses(t->off[1], v)) t->batch[t->nbatch++] = v;
         else t->outer[t->nouter++] = v;
     }
-    sort_by_stride(t->off[0], t->k, t->nk);
+    tile_sort(t->off[0], t->k, t->nk);
     memcpy(t->korder, t->k, sizeof t->k);
     t->nkorder = t->nk;
-    sort_by_stride(t->off[0], t->outer, t->nouter);
-    fuse_vars(t, t->k, &t->nk, true);
-    fuse_vars(t, t->outer, &t->nouter, false);
+    tile_sort(t->off[0], t->outer, t->nouter);
+    tile_fuse(t, t->k, &t->nk, true);
+    tile_fuse(t, t->outer, &t->nouter, false);
 }
 
 // The variable of the rows among those outside; its cost.
@@ -233,7 +233,8 @@ static bool candidate(Tiling *t, Ex lane, int b, double *out) {
     return true;
 }
 
-static bool choose(Tiling *t) {
+// The cost; 1e100: there is no form.
+static double choose(Tiling *t) {
     double best = 1e100;
     const Tiling base = *t;
     for (int i = 0; i < t->c.nout; i++)
@@ -244,7 +245,18 @@ static bool choose(Tiling *t) {
                 if (candidate(&s, base.c.var[v], b, &best)) *t = s;
             }
         }
-    return best < 1e100;
+    return best;
+}
+
+// Whether the dot template is the better one. The templates add in different orders, so that the answer
+// may not depend on the target.
+static bool dot_wins(const Tiling *t) {
+    Tiling *s = NEW(Tiling);
+    *s = *t;
+    s->target = target_find(NULL);
+    s->lanes = s->target->lanes * 4 / (int)dt_size(s->dt);
+    double dot = tile_dot_cost(s);
+    return dot < 1e100 && dot < choose(s);
 }
 
 // ---- the tree ---------------------------------------------------------------------------------
@@ -341,8 +353,8 @@ static Stmt *mark_parallel(const Tiling *t, const Loops *ls) {
 }
 
 static double panel_bytes(const Tiling *t) {
-    double n = (double)dt_size(t->dt) * t->nv * t->lanes * (double)((guess(t->lane) + tile_width(t) - 1) / tile_width(t));
-    for (int i = 0; i < t->nk; i++) n *= (double)guess(t->k[i]);
+    double n = (double)dt_size(t->dt) * t->nv * t->lanes * (double)((tile_guess(t->lane) + tile_width(t) - 1) / tile_width(t));
+    for (int i = 0; i < t->nk; i++) n *= (double)tile_guess(t->k[i]);
     return n;
 }
 
@@ -389,7 +401,11 @@ bool tile(Lower *l, Root *r, Block *b) {
     Ex at[MAX_RANK];
     for (int i = 0; i < r->expr->rank; i++) at[i] = r->at && i == r->axis ? e_add(t->out_idx[i], r->at) : t->out_idx[i];
     t->out_off = buf_offset(r->buf, at);
-    if (!choose(t) || !settle_patterns(t)) return false;
+    if (dot_wins(t)) {
+        tile_dot(t, b);
+        return true;
+    }
+    if (choose(t) >= 1e100 || !settle_patterns(t)) return false;
     t->panels = e_ceil_div(t->lane->extent, e_int(tile_width(t)));
     t->panel = e_index(arena_printf("p%d", l->next_local++), t->panels);
     if (t->pack && t->buf[1]->kind == B_WEIGHT && t->buf[1]->data) {

@@ -48,6 +48,9 @@ typedef struct {
 static inline int tile_width(const Tiling *t) { return t->nv * t->lanes; }
 Ex tile_stride(Ex e, Ex var);       // what one step of var adds to e
 int64_t tile_extent(Ex var);        // -1: symbolic
+int64_t tile_guess(Ex var);         // the extent; of a symbolic one a guess, for costs
+void tile_sort(Ex off, Ex *var, int n); // the longest stride in off first
+void tile_fuse(Tiling *t, Ex *var, int *n, bool sum); // neighbours that are one run in every address become one
 bool tile_parallel(const Tiling *t);// enough work for threads
 
 // loop/tile_path.c: the element of root->expr that element c->out of the reduce lands in; false: not one to one
@@ -55,6 +58,10 @@ bool tile_root_index(Lower *l, const Root *r, const Contraction *c, Ex *idx);
 // loop/tile_pack.c
 void tile_pack_const(Tiling *t);
 Stmt *tile_pack_run(Tiling *t, Block *b); // its outermost loop
+// loop/tile_dot.c
+double tile_dot_cost(const Tiling *t); // cycles for each multiply-add; 1e100: no
+void tile_dot(Tiling *t, Block *b);
 // loop/tile_kernel.c
+void tile_bounds(const Tiling *t, Ex k, Ex *lo, Ex *hi); // of the loop over k, tightened by the cut guards
 void tile_kernel(Tiling *t, Block *b, Ex row0, int rows, bool partial, const uint32_t *live);
 #endif

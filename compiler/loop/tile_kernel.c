@@ -110,8 +110,7 @@ static void step(Kernel *k, Block *b) {
 static Ex floor_plus1(Ex a, Ex c) { return e_add(e_div(a, c), e_int(1)); }
 
 // 0 <= coef*k + rest < n as bounds of k.
-static void bounds(const Kernel *kn, Ex k, Ex *lo, Ex *hi) {
-    const Tiling *t = kn->t;
+void tile_bounds(const Tiling *t, Ex k, Ex *lo, Ex *hi) {
     *lo = e_int(0);
     *hi = k->extent;
     for (int i = 0; i < t->ncut; i++) {
@@ -159,7 +158,7 @@ static void sum_loops(Kernel *k, Block *b, int depth) {
         unrolled(k, b, depth, var);
         return;
     }
-    bounds(k, var, &lo, &hi);
+    tile_bounds(t, var, &lo, &hi);
     sum_loops(k, for_loop(b, var, fixed(k, lo), fixed(k, hi), 1, NULL), depth + 1);
 }
 
