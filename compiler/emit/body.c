@@ -138,6 +138,11 @@ static void put_for(Emit *e, Text *t, const Stmt *s, int indent) {
     if (s->parallel && e->in_func) {
         put(t, "#ifdef _OPENMP\n#pragma omp parallel for num_threads(threads) schedule(static)%s\n#endif\n", s->text ? " reduction(max : st)" : "");
     }
+    if (s->simd) {
+        need(e, "#simd");
+        indent_by(t, indent);
+        put(t, "CNN_SIMD\n");
+    }
     indent_by(t, indent);
     put(t, "for (int64_t %s = ", c_var(s->var));
     put_ex(e, t, s->lo);

@@ -123,6 +123,30 @@ Sx *sx_let(Lower *l, Block *b, Sx *value) {
     return sx_local(v, NULL);
 }
 
+static Sx *sx_copy(const Sx *x) {
+    if (!x) return NULL;
+    Sx *y = NEW(Sx);
+    *y = *x;
+    if (x->n) y->a = NEWN(Sx *, x->n);
+    for (int i = 0; i < x->n; i++) y->a[i] = sx_copy(x->a[i]);
+    return y;
+}
+
+Stmt *stmt_copy(const Stmt *s) {
+    Stmt *first = NULL, **tail = &first;
+    for (; s; s = s->next) {
+        Stmt *p = NEW(Stmt);
+        *p = *s;
+        p->next = NULL;
+        p->value = sx_copy(s->value);
+        p->body = stmt_copy(s->body);
+        p->els = stmt_copy(s->els);
+        *tail = p;
+        tail = &p->next;
+    }
+    return first;
+}
+
 // ---- walks ------------------------------------------------------------------------------------
 
 static void each_range(int n, const Range **g, ExVisit *f, void *ctx) {

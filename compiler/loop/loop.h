@@ -93,6 +93,7 @@ struct Stmt {
     Ex var, lo, hi, e;
     int64_t step;
     bool parallel, unroll; // ST_FOR: over threads (iterations independent); fully unrolled by the compiler
+    bool simd, whole;      // ST_FOR: over lanes; over blocks of lanes, which are never cut
     int fn;
     Local *local;
     Sx *value;
@@ -179,6 +180,7 @@ Sx *sx_local(Local *l, Ex lane);
 Sx *sx_fn(Fn fn, DType dt, int n, Sx *const *a);
 Sx *sx_guard(int n, const Range *g, Sx *then, Sx *els);
 Sx *sx_let(Lower *l, Block *b, Sx *value);      // bound to a fresh local
+Stmt *stmt_copy(const Stmt *s);                 // of the list, with expressions of its own; locals are the same
 void stmt_subst(Stmt *s, int n, const Ex *var, const Ex *by); // in every expression of the tree
 typedef void ExVisit(Ex *e, void *ctx);
 void stmt_each_ex(Stmt *s, ExVisit *f, void *ctx); // every address and index of the tree, loops' bounds too
@@ -212,6 +214,8 @@ bool tile(Lower *l, Root *r, Block *b);
 void nest(Lower *l, Root *r, Block *b);
 void nest_copy(Lower *l, Val *v, Buf *to, Ex lead, Block *b); // v into to, or into to[lead]
 void nest_collapse(Stmt *s); // fuses loops that are one run in every address
+// loop/lanes.c: sums get a fixed number of lanes
+void nest_lanes(Lower *l, Stmt *list);
 // loop/control.c: if, loop, call, sort, scan, scatter
 void lower_node(Lower *l, Node *n, Block *b);
 void lower_graph(Lower *l, Block *b);

@@ -5,14 +5,14 @@
 
 enum { PARALLEL_WORK = 1 << 15 }; // elements below which threads cost more than they give
 
-// Loops over shape in the memory order of buf; idx receives the variables.
-static Block *element_loops(Block *b, const Buf *buf, int rank, const Ex *shape, Ex *idx, Stmt **outer) {
+// Loops over shape in the memory order of buf; idx receives the variables. sum: what is summed on the way, or NULL.
+static Block *element_loops(Block *b, const Buf *buf, int rank, const Ex *shape, const Val *sum, Ex *idx, Stmt **outer) {
     static const char *const name[] = {"i", "j", "k", "l", "m", "n"};
     static int count;
     Ex work = e_int(1);
     *outer = NULL;
     for (int i = 0; i < rank; i++) work = e_mul(work, shape[i]);
-    bool parallel = work->hi >= PARALLEL_WORK;
+    bool parallel = work->hi >= PARALLEL_WORK || (sum && val_numel(sum->node->in[0])->hi >= PARALLEL_WORK);
     for (int i = 0; i < rank; i++) {
         int a = buf->order[i];
         idx[a] = e_index(arena_printf("%s%d", name[i % 6], count++), shape[a]);
@@ -37,7 +37,7 @@ static bool has_loop(const Stmt *s) {
 // into vectors and which into the rest is then the same for any number of threads, and so are the bits.
 static void chunk(Stmt *s) {
     static int count;
-    if (!s->parallel || (s->body && !s->body->next && s->body->kind == ST_FOR)) return;
+    if (!s->parallel || s->whole || (s->body && !s->body->next && s->body->kind == ST_FOR)) return;
     int64_t size = has_loop(s->body) ? 64 : 1024;
     Ex n = s->hi, var = e_index(arena_printf("chunk%d", count++), e_ceil_div(n, e_int(size)));
     s->parallel = false;
@@ -50,16 +50,21 @@ static void chunk(Stmt *s) {
     *s = (Stmt){.kind = ST_FOR, .next = s->next, .var = var, .lo = e_int(0), .hi = var->extent, .step = 1, .parallel = true, .body = in};
 }
 
+static void finish(Lower *l, Block *b, Stmt *outer) {
+    if (outer) nest_collapse(outer);
+    nest_lanes(l, outer ? outer : b->first);
+    if (outer) chunk(outer);
+}
+
 void nest(Lower *l, Root *r, Block *b) {
     Ex idx[MAX_RANK], at[MAX_RANK];
     Stmt *outer;
     const Val *v = r->expr;
-    Block *body = element_loops(b, r->buf, v->rank, v->shape, idx, &outer);
+    Block *body = element_loops(b, r->buf, v->rank, v->shape, r->reduce, idx, &outer);
     Sx *x = gen(l, body, r->expr, idx);
     for (int i = 0; i < v->rank; i++) at[i] = r->at && i == r->axis ? e_add(idx[i], r->at) : idx[i];
     append(body, (Stmt){.kind = ST_STORE, .buf = r->buf, .e = buf_offset(r->buf, at), .value = x});
-    if (outer) nest_collapse(outer);
-    if (outer) chunk(outer);
+    finish(l, b, outer);
 }
 
 void nest_copy(Lower *l, Val *v, Buf *to, Ex lead, Block *b) {
@@ -70,13 +75,12 @@ void nest_copy(Lower *l, Val *v, Buf *to, Ex lead, Block *b) {
     for (int i = 0; i < to->rank; i++)
         if (!lead) like.order[i] = to->order[i];
         else if (to->order[i] > 0) like.order[k++] = to->order[i] - 1;
-    Block *func = block_new(l->main), *body = element_loops(func, &like, v->rank, v->shape, idx, &outer);
+    Block *func = block_new(l->main), *body = element_loops(func, &like, v->rank, v->shape, NULL, idx, &outer);
     Sx *x = gen(l, body, v, idx);
     if (lead) at[0] = lead;
     for (int i = 0; i < v->rank; i++) at[i + (lead != NULL)] = idx[i];
     append(body, (Stmt){.kind = ST_STORE, .buf = to, .e = buf_offset(to, at), .value = x});
-    if (outer) nest_collapse(outer);
-    if (outer) chunk(outer);
+    finish(l, func, outer);
     append(b, (Stmt){.kind = ST_FUNC, .body = func->first, .buf = to, .text = v->node->name});
 }
 

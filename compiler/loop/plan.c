@@ -64,13 +64,16 @@ static void lifetimes(Stmt *s, int *step, Program *p) {
 
 // ---- in place ---------------------------------------------------------------------------------
 
-typedef struct { Buf *in, *out; Ex at; bool ok; int loads; } InPlace;
+enum { MAX_STORES = 16 };
+
+typedef struct { Buf *in; const Ex *at; int nat; bool ok; } InPlace;
 
 static void check_loads(const Sx *x, InPlace *c) {
     if (!x) return;
     if (x->buf && home(x->buf) == c->in) {
-        c->loads++;
-        c->ok &= x->kind == SX_LOAD && x->e == c->at && x->lanes == 0;
+        bool there = false;
+        for (int i = 0; i < c->nat; i++) there |= x->e == c->at[i];
+        c->ok &= x->kind == SX_LOAD && there && x->lanes == 0;
     }
     for (int i = 0; i < x->n; i++) check_loads(x->a[i], c);
 }
@@ -85,16 +88,16 @@ static void check_stmts(const Stmt *s, InPlace *c) {
     }
 }
 
-static int count_stores(const Stmt *s, Buf *out, Ex *at) {
-    int n = 0;
+// Where the nest writes; more than MAX_STORES places are counted, not kept.
+static void find_stores(const Stmt *s, const Buf *out, Ex *at, int *n) {
     for (; s; s = s->next) {
         if ((s->kind == ST_STORE || s->kind == ST_UPDATE) && s->buf == out) {
-            n++;
-            *at = s->e;
+            if (*n < MAX_STORES) at[*n] = s->e;
+            ++*n;
         }
-        n += count_stores(s->body, out, at) + count_stores(s->els, out, at);
+        find_stores(s->body, out, at, n);
+        find_stores(s->els, out, at, n);
     }
-    return n;
 }
 
 static void candidates(const Sx *x, Buf **in, int *n) {
@@ -124,12 +127,14 @@ static void in_place(Stmt *s, int *step) {
             continue;
         }
         Buf *out = s->buf, *in[32];
-        Ex at = NULL;
-        int n = 0;
-        if (!out || out->kind != B_WORK || out->alias || out->apart || out->first != now || count_stores(s->body, out, &at) != 1) continue;
+        Ex at[MAX_STORES];
+        int n = 0, nat = 0;
+        if (!out || out->kind != B_WORK || out->alias || out->apart || out->first != now) continue;
+        find_stores(s->body, out, at, &nat);
+        if (nat < 1 || nat > MAX_STORES) continue;
         all_candidates(s->body, in, &n);
         for (int i = 0; i < n; i++) {
-            InPlace c = {in[i], out, at, true, 0};
+            InPlace c = {in[i], at, nat, true};
             if (in[i]->last != now || in[i]->apart || in[i]->dt != out->dt || in[i]->first >= now || !e_le(out->size, in[i]->size)) continue;
             check_stmts(s->body, &c);
             if (!c.ok) continue;

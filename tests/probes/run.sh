@@ -3,7 +3,7 @@
 # The seven probes: thin ways through everything. BUILD: the build folder, PYTHON: an interpreter with
 # onnx and onnxruntime. Gradients (the fifth) are tests/grad's.
 here=$(dirname "$0")
-for script in probes dynamic_sizes state; do
+for script in probes dynamic_sizes state sums; do
     "${PYTHON:-python3}" "$here/$script.py" --cnncc "${BUILD:-build}/cnncc" --build "${BUILD:-build}/probes"
     echo "end $?"
 done | awk '
