@@ -40,12 +40,18 @@ static Val *reduce_ones(Graph *g, Val *v) {
     return reduce(g, n, b_reshape(g, x, rank, shape), m, left);
 }
 
+static bool sums_products(const Node *n) {
+    const Node *x = n->in[0]->node;
+    while (x->op == P_reshape || x->op == P_permute) x = x->in[0]->node;
+    return x->op == P_map && x->fn == FN_mul;
+}
+
 // Two reductions by one function are one. The order of a sum is free (not its rounding to half types).
 static Val *reduce_of_reduce(Graph *g, Val *v) {
     const Node *n = v->node, *m = n->in[0]->node;
     DType dt = v->dt;
     if (m->op != P_reduce || m->fn != n->fn || is_arg(n)) return NULL;
-    if (m->in[0]->node->op == P_map && m->in[0]->node->fn == FN_mul) return NULL; // a contraction stays one: others may use it
+    if (sums_products(m)) return NULL; // a contraction stays one: others may use it
     if (n->fn == RED_ADD && dt_is_float(dt) && (simplify_exact || (dt != F32 && dt != F64))) return NULL;
     if (n->fn == RED_MUL && dt_is_float(dt)) return NULL;
     int outer[MAX_RANK], inner[MAX_RANK], no = axes_of(n, outer), ni = axes_of(m, inner), k = 0, all[MAX_RANK], count = 0;
