@@ -121,6 +121,7 @@ typedef struct {
     Val *reduce;     // the one reduce evaluated inside it, or NULL
     int axis;        // concat operands: the axis and where the operand starts
     Ex at;           // NULL otherwise
+    int winograd;    // m of Winograd's F(m,3), set by winograd_choose; 0: none
 } Root;
 
 typedef struct Lower Lower; // one graph being lowered; its regions have Lowers of their own
@@ -210,6 +211,9 @@ bool contract_find(Lower *l, Val *reduce, Contraction *c); // false: refused, us
 void layout(Lower *l);
 // loop/tile.c: the tile and dot templates; false: refused.
 bool tile(Lower *l, Root *r, Block *b);
+// loop/winograd.c: 3x3 filters of stride 1 with constant weights
+void winograd_choose(Lower *l);                 // require: layout. sets: the roots' winograd
+bool winograd(Lower *l, Root *r, Block *b);     // false: not chosen
 // loop/nest.c: any root.
 void nest(Lower *l, Root *r, Block *b);
 void nest_copy(Lower *l, Val *v, Buf *to, Ex lead, Block *b); // v into to, or into to[lead]

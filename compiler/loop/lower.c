@@ -73,7 +73,7 @@ static void lower_root(Lower *l, Root *r, Block *b) {
         bool bound = direct && r->expr == r->val;
         Buf *own = l->buf[r->val->id];
         if (bound) l->buf[r->val->id] = NULL; // its expression, not the buffer it goes to
-        if (!r->reduce || !tile(l, r, body)) nest(l, r, body);
+        if (!r->reduce || !(winograd(l, r, body) || tile(l, r, body))) nest(l, r, body);
         if (bound) l->buf[r->val->id] = own;
     }
     append(b, (Stmt){.kind = ST_FUNC, .body = body->first, .buf = r->buf,
@@ -96,6 +96,7 @@ void lower_prepare(Lower *l, bool top) {
     root_buffers(l, top);
     if (top) states_roots(l);
     layout(l);
+    winograd_choose(l);
 }
 
 Program *lower(Graph *g, const Options *opt) {

@@ -38,6 +38,7 @@ typedef struct {
     Ex panels, panel;              // of nv*lanes lanes each; the loop over them
     bool pack;                     // b is packed: [batch][panel][k][nv*lanes]
     Buf *packed;
+    Buf *sums;                     // where the sums go as they are, at out_off + lanes; NULL: through the epilogue to the root
     // guards by how they are met
     Range cut[16]; Ex cut_by[16]; int ncut;   // bounds of the loop over cut_by
     Range around[16]; int naround;            // a condition around the sum
@@ -64,4 +65,6 @@ void tile_dot(Tiling *t, Block *b);
 // loop/tile_kernel.c
 void tile_bounds(const Tiling *t, Ex k, Ex *lo, Ex *hi); // of the loop over k, tightened by the cut guards
 void tile_kernel(Tiling *t, Block *b, Ex row0, int rows, bool partial, const uint32_t *live);
+// What follows the reduce, for lanes of it in a vector register, with var := by in all addresses; NULL: not on vectors.
+Stmt *tile_epilogue(Tiling *t, Block *up, Local *sum, int n, const Ex *var, const Ex *by);
 #endif

@@ -211,12 +211,10 @@ static void widen(const Tiling *t, Sx *x) {
     for (int i = 0; i < x->n; i++) widen(t, x->a[i]);
 }
 
-// The epilogue's statements for one vector, in a block of their own; NULL when they do not go into lanes.
-static Stmt *vector_statements(Kernel *k, Block *up, int i, int q, Ex row) {
-    Tiling *t = k->t;
+Stmt *tile_epilogue(Tiling *t, Block *up, Local *sum, int n, const Ex *var, const Ex *by) {
     Root *r = t->root;
     Block *b = block_new(up);
-    gen_bind(b, t->c.reduce, t->c.out, sx_local(k->acc[i * t->nv + q], NULL));
+    gen_bind(b, t->c.reduce, t->c.out, sx_local(sum, NULL));
     Sx *x = gen(t->l, b, r->expr, t->out_idx);
     if (x->dt != t->dt || r->buf->dt != t->dt) return NULL;
     if (x->kind != SX_LOCAL) x = sx_let(t->l, b, x);
@@ -229,8 +227,7 @@ static Stmt *vector_statements(Kernel *k, Block *up, int i, int q, Ex row) {
         if (s->kind == ST_LET && is_wide(s->value)) s->local->vector = true, s->local->lanes = t->lanes;
     }
     if (!x->local->vector) return NULL;
-    Ex var[2] = {t->lane, t->row}, by[2] = {lane_at(t, q), row};
-    stmt_subst(b->first, t->row ? 2 : 1, var, by);
+    stmt_subst(b->first, n, var, by);
     return b->first;
 }
 
@@ -254,7 +251,8 @@ static bool vector_epilogue(Kernel *k, Block *b, Ex row0, bool partial) {
             in->tail = &s->body;
         }
         for (int q = 0; q < t->nv; q++) {
-            Stmt *list = vector_statements(k, in, i, q, row);
+            Ex var[2] = {t->lane, t->row}, by[2] = {lane_at(t, q), row};
+            Stmt *list = tile_epilogue(t, in, k->acc[i * t->nv + q], t->row ? 2 : 1, var, by);
             if (!list) return false; // known at the first, before anything was added
             join(in, list);
         }
@@ -285,8 +283,22 @@ static void element_epilogue(Kernel *k, Block *b, Ex row0, bool partial) {
     stmt_subst(loop->body, t->row ? 2 : 1, var, by);
 }
 
+// The sums as they are, for a tiling that is part of a larger scheme.
+static void plain_store(const Kernel *k, Block *b) {
+    const Tiling *t = k->t;
+    for (int i = 0; i < k->rows; i++)
+        for (int q = 0; q < t->nv; q++) {
+            Ex at = e_add(row_of(k, t->out_off, i), e_int(q * t->lanes));
+            append(b, (Stmt){.kind = ST_STORE, .buf = t->sums, .e = at, .value = sx_local(k->acc[i * t->nv + q], NULL)});
+        }
+}
+
 static void epilogue(Kernel *k, Block *b, Ex row0, bool partial) {
     Tiling *t = k->t;
+    if (t->sums) {
+        plain_store(k, b);
+        return;
+    }
     Ex room = e_sub(t->lane->extent, e_mul(e_add(t->panel, e_int(1)), e_int(tile_width(t)))); // left after this panel
     if (e_ge0(room)) {
         if (!vector_epilogue(k, b, row0, partial)) element_epilogue(k, b, row0, partial);

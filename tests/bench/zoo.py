@@ -75,6 +75,20 @@ def resnet50():
     return n.model(n.dense(x, c, 1000), [1, 1000])
 
 
+def resnet18():
+    n = Net("resnet18", [1, 3, 224, 224])
+    x = n.conv("input", 3, 64, 7, 2, act="relu")
+    x, c = n.op("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4), 64
+    for k, stride in ((64, 1), (128, 2), (256, 2), (512, 2)):
+        for i in range(2):
+            s = stride if i == 0 else 1
+            y = n.conv(n.conv(x, c, k, 3, s, act="relu"), k, k, 3, gain=0.3)
+            short = n.conv(x, c, k, 1, s, gain=1.0) if s > 1 else x
+            x, c = n.op("Relu", n.op("Add", y, short)), k
+    x = n.op("Flatten", n.op("GlobalAveragePool", x))
+    return n.model(n.dense(x, 512, 1000), [1, 1000])
+
+
 def mobilenet_v2():
     n = Net("mobilenet_v2", [1, 3, 224, 224])
     x, c = n.conv("input", 3, 32, 3, 2, act="relu6"), 32
@@ -127,4 +141,4 @@ def convnet():
     return n.model(n.op("Softmax", n.dense(x, 128, 10), axis=1), [1, 10])
 
 
-ZOO = {"resnet50": resnet50, "mobilenet_v2": mobilenet_v2, "bert_layer": bert_layer, "convnet": convnet}
+ZOO = {"resnet18": resnet18, "resnet50": resnet50, "mobilenet_v2": mobilenet_v2, "bert_layer": bert_layer, "convnet": convnet}

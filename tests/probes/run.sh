@@ -3,8 +3,8 @@
 # The seven probes: thin ways through everything. BUILD: the build folder, PYTHON: an interpreter with
 # onnx and onnxruntime. Gradients (the fifth) are tests/grad's.
 here=$(dirname "$0")
-for script in probes dynamic_sizes state sums; do
-    "${PYTHON:-python3}" "$here/$script.py" --cnncc "${BUILD:-build}/cnncc" --build "${BUILD:-build}/probes"
+for script in "$here"/*.py; do
+    "${PYTHON:-python3}" "$script" --cnncc "${BUILD:-build}/cnncc" --build "${BUILD:-build}/probes"
     echo "end $?"
 done | awk '
     /^[0-9]+ passed, [0-9]+ failed/ { passed += $1; failed += $3; skipped += $5; next }
