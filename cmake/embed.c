@@ -42,7 +42,7 @@ static int find(const char *name, size_t n) {
     return -1;
 }
 
-/* NAME: DEP DEP ... : every DEP is a part above. */
+/* NAME: DEP DEP ... : every DEP is a part above, or #math or #string: that header of C. */
 static void open_part(const char *file, long line, char *s) {
     char *colon = strchr(s, ':'), *p;
     if (!colon || nparts == PARTS)
@@ -51,7 +51,7 @@ static void open_part(const char *file, long line, char *s) {
         fail(file, line, "a second part", s);
     for (p = colon + 1; *p;) {
         size_t n = strcspn(p += strspn(p, " "), " ");
-        if (n && find(p, n) < 0)
+        if (n && *p != '#' && find(p, n) < 0)
             fail(file, line, "no part above this line is named", p);
         p += n;
     }

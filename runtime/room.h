@@ -29,7 +29,16 @@ static inline int cnn_place(cnn_span *span, int mine, const short *live, size_t 
     return CNN_OK;
 }
 
-//@ cnn_grow: cnn_place
+//@ cnn_lowest: cnn_place
+/* Where the last of n spans ends. */
+static inline size_t cnn_lowest(const cnn_span *span, int n, size_t room) {
+    int i;
+    for (i = 0; i < n; i++)
+        if (span[i].end > room) room = span[i].end;
+    return room;
+}
+
+//@ cnn_grow: cnn_place #string
 /* The same for a buffer that has a place and keeps its bytes: where it is, if there is room, else in a new
    place, of twice the size if there is room. */
 static inline int cnn_grow(unsigned char *work, cnn_span *span, int mine, const short *live, size_t first, size_t limit,

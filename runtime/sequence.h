@@ -5,7 +5,7 @@
 #include <string.h>
 #include "abi.h"
 
-//@ cnn_put_vector:
+//@ cnn_put_vector: #string
 /* A rank 1 tensor of n elements into t. */
 static inline int cnn_put_vector(cnn_tensor *t, const void *data, int64_t type, int64_t size, int64_t n) {
     const size_t bytes = (size_t)size * (size_t)n;

@@ -5,15 +5,10 @@
 #include <stdint.h>
 #include "types.h"
 
-//@ cnn_sort:
+//@ cnn_merge_sort:
 /* Sorts the n elements x[xo + i*xs] into values y[yo + i*ys] and indices k[ko + i*ks]; t has room for n.
-   NaN counts as the largest; equal elements keep their order. */
-#define CNN_SORT(NAME, T, KEY)                                                                                \
-    static inline int NAME##_before(const T *x, int64_t xs, int64_t i, int64_t j, int64_t down) {              \
-        const int a_nan = KEY(x[i * xs]) != KEY(x[i * xs]), b_nan = KEY(x[j * xs]) != KEY(x[j * xs]);          \
-        if (a_nan || b_nan) return down ? a_nan && !b_nan : b_nan && !a_nan;                                   \
-        return down ? KEY(x[j * xs]) < KEY(x[i * xs]) : KEY(x[i * xs]) < KEY(x[j * xs]);                       \
-    }                                                                                                          \
+   Equal elements keep their order; NAME_before says which of two is the first. */
+#define CNN_MERGE_SORT(NAME, T)                                                                                \
     static inline void NAME(const T *x, T *y, int64_t *k, int64_t *t, int64_t xo, int64_t xs, int64_t yo,      \
                             int64_t ys, int64_t ko, int64_t ks, int64_t n, int64_t down) {                     \
         int64_t i, w;                                                                                          \
@@ -34,6 +29,16 @@
         }                                                                                                      \
         for (i = 0; i < n; i++) y[i * ys] = x[k[i * ks] * xs];                                                 \
     }
+
+//@ cnn_sort: cnn_merge_sort
+/* NaN counts as the largest. */
+#define CNN_SORT(NAME, T, KEY)                                                                                \
+    static inline int NAME##_before(const T *x, int64_t xs, int64_t i, int64_t j, int64_t down) {              \
+        const int a_nan = KEY(x[i * xs]) != KEY(x[i * xs]), b_nan = KEY(x[j * xs]) != KEY(x[j * xs]);          \
+        if (a_nan || b_nan) return down ? a_nan && !b_nan : b_nan && !a_nan;                                   \
+        return down ? KEY(x[j * xs]) < KEY(x[i * xs]) : KEY(x[i * xs]) < KEY(x[j * xs]);                       \
+    }                                                                                                          \
+    CNN_MERGE_SORT(NAME, T)
 #define CNN_SAME(v) (v)
 
 //@ cnn_sort_f32: cnn_sort

@@ -2,7 +2,10 @@
 // The generated interface: header, shapes, work size, run, descriptor.
 #include "emit/emit.h"
 #include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
+
+enum { HEAP_DEFAULT = 1 << 16 };
 
 const char *c_name(const char *name) {
     static const char *const taken[] = {"int", "float", "double", "char", "for", "if", "do", "in", "out", "st", "work", "ctx", "threads",
@@ -92,6 +95,14 @@ static void put_shape_comment(Text *t, const Val *v) {
     put(t, "] */");
 }
 
+// Bytes for the strings that the run makes, from --cap strings=BYTES; more may be given.
+static int64_t heap_size(const Emit *e) {
+    if (!e->p->heap) return 0;
+    for (int i = 0; i < e->opt->ncap; i++)
+        if (!strncmp(e->opt->cap[i], "strings=", 8)) return (strtoll(e->opt->cap[i] + 8, NULL, 10) + 127) / 64 * 64;
+    return HEAP_DEFAULT;
+}
+
 static void put_plain_args(Emit *e, Text *t) {
     const Graph *g = e->p->g;
     for (int i = 0; i < g->nin; i++) put(t, "const %s *%s, ", c_type(g->in[i]->dt), field(g, i, true));
@@ -178,7 +189,7 @@ void put_header(Emit *e, Text *t) {
     if (e_is_const(e->p->work_size, &c)) {
         e_is_const(e->p->scratch_size, &c);
         put(t, "/* Bytes of the work area for one thread%s; 64-byte aligned. */\n#define %s_WORK_SIZE ", e->p->nslot ? ", at the least" : "", M);
-        put_ex(e, t, e_max(e_add(e->p->work_size, e->p->scratch_size), e_int(64)));
+        put_ex(e, t, e_max(e_add(e_add(e->p->work_size, e->p->scratch_size), e_int(heap_size(e))), e_int(64)));
         put(t, "\n");
     }
     put(t, "\ntypedef struct {\n");
@@ -265,7 +276,7 @@ static void put_size_functions(Emit *e, Text *t) {
     put_ex(e, t, e->p->work_size);
     put(t, ", each = ");
     put_ex(e, t, e->p->scratch_size);
-    put(t, ";\n    return (size_t)(n + each * (threads > 1 ? threads : 1)) + 64;\n}\n\n");
+    put(t, ";\n    return (size_t)(n + each * (threads > 1 ? threads : 1)) + %lld;\n}\n\n", (long long)(64 + heap_size(e)));
     if (nsym) {
         put(t, "size_t %s_work_size(const %s_dims *dims, int threads) {\n    const int64_t s[] = {", m, m);
         for (int i = 0; i < nsym; i++) put(t, "%sdims->%s", i ? ", " : "", c_name(sym[i]->name));
@@ -376,7 +387,7 @@ static void put_outputs(Emit *e, Text *t, bool after) {
             if (known && !e_is(n, 0)) {
                 put(t, "    if (out[%d].cap < (size_t)(", i);
                 put_ex(e, t, n);
-                put(t, ") * %zu) return CNN_ECAPACITY;\n", v->dt == STR ? sizeof(DataStr) : dt_size(v->dt));
+                put(t, ") * %s) return CNN_ECAPACITY;\n", v->dt == STR ? "sizeof(cnn_string)" : arena_printf("%zu", dt_size(v->dt)));
             }
         } else {
             put(t, "    out[%d].type = %d;\n", i, (int)v->dt);
@@ -418,7 +429,11 @@ static void put_run(Emit *e, Text *t, bool file) {
         put(t, "    if (!weights || !%s_weights_fit(weights)) return CNN_EWEIGHTS;\n", m);
     }
     put(t, "    const int64_t n_seed = (int64_t)ctx->seed;\n    (void)n_seed;\n");
-    if (e->p->nslot) put(t, "    const size_t room = (work_size - 1) / 64 * 64; /* dynamic buffers come behind it */\n    cnn_span span[%d] = {{0, 0}};\n", e->p->nslot);
+    if (e->p->nslot || e->p->heap)
+        put(t, "    const size_t room = (work_size - %lld) / 64 * 64; /* dynamic buffers come behind it, new strings from the end */\n",
+            (long long)(1 + heap_size(e)));
+    if (e->p->nslot) put(t, "    cnn_span span[%d] = {{0, 0}};\n", e->p->nslot);
+    if (e->p->heap) put(t, "    cnn_heap heap = {work + room, work + ctx->work_size};\n");
     put_pointers(e, t);
     put_n(t, e->main.s ? e->main.s : "", e->main.n);
     put_outputs(e, t, true);
@@ -447,7 +462,7 @@ static void put_plain(Emit *e, Text *t) {
             if (field(g, k, true) == s) s = arena_printf("%s_out", s);
         put(t, "%s{%s, SIZE_MAX, shape%d, %d, %d}", i ? ", " : "", s, i, (int)g->out[i]->dt, g->out[i]->rank);
     }
-    put(t, "};\n    const cnn_ctx ctx = {NULL, work, SIZE_MAX / 2, 0, 1};\n    return %s_run_array(&ctx, in, out);\n}\n\n", m);
+    put(t, "};\n    const cnn_ctx ctx = {NULL, work, %s_WORK_SIZE, 0, 1};\n    return %s_run_array(&ctx, in, out);\n}\n\n", upper(m), m);
 }
 
 void put_api(Emit *e, Text *t) {

@@ -92,7 +92,8 @@ static void put_room(Emit *e, Text *t, const Stmt *s, int indent) {
     for (int i = 0; i < s->nbuf; i++) put(t, "%d, ", s->bufs[i]->slot);
     put(t, "-1};\n");
     indent_by(t, indent + 1);
-    put(t, "if (%sspan, %d, live, room, ctx->work_size, ", s->fn ? "cnn_grow(work, " : "cnn_place(", b->slot);
+    put(t, "if (%sspan, %d, live, room, %s, ", s->fn ? "cnn_grow(work, " : "cnn_place(", b->slot,
+        e->p->heap ? "(size_t)(heap.top - work)" : "ctx->work_size");
     if (b->scratch) { // for each thread
         bytes = e_scale(e_div(e_add(bytes, e_int(63)), e_int(64)), 64);
         put(t, "threads * (");
@@ -422,12 +423,17 @@ static void put_if(Emit *e, Text *t, const Stmt *s, int indent) {
 
 static void put_helper_call(Emit *e, Text *t, const Stmt *s, int indent) {
     need(e, s->text);
+    if (s->heap && e->p->nslot) { // strings may come down to the highest of the buffers
+        need(e, "cnn_lowest");
+        indent_by(t, indent);
+        put(t, "heap.low = work + cnn_lowest(span, %d, room);\n", e->p->nslot);
+    }
     indent_by(t, indent);
-    const char *comma = "";
-    if (s->buf) {
-        put(t, "if ((st = %s(&out[%d]", s->text, s->buf->port);
-        comma = ", ";
-    } else put(t, "%s(", s->text);
+    const char *comma = s->buf || s->heap ? ", " : "";
+    bool checked = s->buf || s->checked;
+    put(t, "%s%s(", checked ? "if ((st = " : "", s->text);
+    if (s->buf) put(t, "&out[%d]", s->buf->port);
+    if (s->heap) put(t, "&heap");
     for (int i = 0; i < s->nbuf; i++) {
         Ex at;
         Buf *b = buf_home(s->bufs[i], &at);
@@ -440,7 +446,7 @@ static void put_helper_call(Emit *e, Text *t, const Stmt *s, int indent) {
         put_ex(e, t, s->args[i]);
         comma = ", ";
     }
-    put(t, s->buf ? "))) return st;\n" : ");\n");
+    put(t, checked ? "))) return st;\n" : ");\n");
 }
 
 static void put_stmt(Emit *e, Text *t, const Stmt *s, int indent) {

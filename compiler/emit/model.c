@@ -79,7 +79,7 @@ static void put_top(Emit *e, Text *t, const char *header) {
            "   (the results do not depend on them but for rounding). */\n");
     put(t, "#include \"%s\"\n", header);
     if (needs(e, "#math")) put(t, "#include <math.h>\n");
-    if (needs(e, "cnn_put_vector") || needs(e, "cnn_grow")) put(t, "#include <string.h>\n");
+    if (needs(e, "#string")) put(t, "#include <string.h>\n");
     put(t, "#ifdef _OPENMP\n#include <omp.h>\n#define CNN_THREAD (size_t)omp_get_thread_num()\n#else\n#define CNN_THREAD (size_t)0\n#endif\n\n");
     if (needs(e, "#simd")) put(t, "#ifdef _OPENMP\n#define CNN_SIMD _Pragma(\"omp simd\")\n#else\n#define CNN_SIMD\n#endif\n\n");
 }

@@ -69,10 +69,17 @@ static void lower_scan(Lower *l, Node *n, Block *b) {
     func(b, f, n, out);
 }
 
-// The buffer of v, filled here where v has none of its own (a splat, an index, a dimension).
-static Buf *in_memory(Lower *l, Val *v, Block *b) {
-    if (l->buf[v->id]) return l->buf[v->id];
+static bool is_row_major(const Buf *b) {
+    for (int i = 0; i < b->rank; i++)
+        if (b->order[i] != i) return false;
+    return true;
+}
+
+// A splat, an index or a dimension has no buffer of its own; one of another memory order is copied.
+Buf *in_memory(Lower *l, Val *v, Block *b) {
+    if (l->buf[v->id] && is_row_major(l->buf[v->id])) return l->buf[v->id];
     Buf *to = buf_new(l->prog, B_WORK, v->dt, v->rank, v->shape, arena_printf("spread%d", l->prog->nbufs));
+    check_room(l, to, val_numel(v), b);
     nest_copy(l, v, to, NULL, b);
     return to;
 }
@@ -82,6 +89,7 @@ static void lower_sort(Lower *l, Node *n, Block *b) {
     Buf *values = l->buf[n->out[0].id], *index = l->buf[n->out[1].id], *from = in_memory(l, x, b);
     Ex idx[MAX_RANK], size = x->shape[n->axis];
     Buf *tmp = buf_new(l->prog, B_WORK, I64, 1, &size, arena_printf("sort%d", l->prog->nbufs));
+    check_room(l, tmp, size, b);
     Block *f = block_new(l->main), *body = loops(f, x->rank, x->shape, n->axis, idx, NULL);
     idx[n->axis] = e_int(0);
     Buf **bufs = NEWN(Buf *, 4);
@@ -391,19 +399,6 @@ static void lower_loop(Lower *l, Node *n, Block *b) {
     final_states(l, n, state, b);
 }
 
-// A call's helper writes its result straight to the caller.
-static void lower_zip_map(Lower *l, Node *n, Block *b) {
-    Val *keys = n->in[0], *x = n->in[1];
-    Buf **bufs = NEWN(Buf *, 2), *out = l->buf[n->out[0].id];
-    Ex *args = NEWN(Ex, 6);
-    if (out->kind != B_OUTPUT) fatal("%s: a sequence of maps is only supported as an output", n->name);
-    bufs[0] = in_memory(l, keys, b), bufs[1] = in_memory(l, x, b);
-    args[0] = e_int(keys->dt), args[1] = e_int((int64_t)dt_size(keys->dt));
-    args[2] = e_int(x->dt), args[3] = e_int((int64_t)dt_size(x->dt));
-    args[4] = x->shape[0], args[5] = x->shape[1];
-    append(b, (Stmt){.kind = ST_CALL, .text = "cnn_zip_map", .buf = out, .nbuf = 2, .nread = 2, .bufs = bufs, .narg = 6, .args = args});
-}
-
 void lower_node(Lower *l, Node *n, Block *b) {
     switch (n->op) {
     case P_scatter: lower_scatter(l, n, b); return;
@@ -412,13 +407,8 @@ void lower_node(Lower *l, Node *n, Block *b) {
     case P_random: lower_random(l, n, b); return;
     case P_if: lower_if(l, n, b); return;
     case P_loop: lower_loop(l, n, b); return;
-    case P_call:
-        if (n->call == &call_zip_map) {
-            lower_zip_map(l, n, b);
-            return;
-        }
-        break;
+    case P_call: lower_call(l, n, b); return;
     default: break;
     }
-    fatal("%s: generated code has no %s yet", n->name ? n->name : "a node", n->call ? n->call->name : prim_name[n->op]);
+    die("%s has no lowering", prim_name[n->op]);
 }

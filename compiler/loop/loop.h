@@ -78,7 +78,7 @@ typedef enum {
     ST_INT,     // declare the integer var = e or value (also a symbol that the run computes); unroll: assign it
     ST_IF,      // where value, or all guards, hold: body, else els
     ST_WHILE,   // while all guards hold: body
-    ST_CALL,    // text(bufs, args): a runtime helper; it only reads the first nread buffers; with buf, an output, text(&out, bufs, args) gives a status
+    ST_CALL,    // text(bufs, args): a runtime helper; it only reads the first nread buffers; with buf, an output, text(&out, bufs, args) gives a status, with `checked` it does too; `heap`: &heap comes first
     ST_FUNC,    // body outlined as a function of its own
     ST_COMMENT, // text
     ST_BLOCK,   // { body }
@@ -103,6 +103,7 @@ struct Stmt {
     const Range *guard;
     int nbuf, nread; Buf **bufs; // ST_CALL; ST_COMMENT: alive from here on
     int narg; Ex *args;
+    bool checked, heap; // ST_CALL
 };
 typedef struct Block Block; // statements being appended, with what is known there
 struct Block {
@@ -154,6 +155,7 @@ struct Program {
     Ex work_size;            // bytes
     Ex scratch_size;         // bytes a thread
     int nslot;               // spans of dynamic buffers
+    bool heap;               // strings are made
     size_t weights_size;
     Ex *have; int nhave, cap_have; // symbols and loads that are C variables by now (and products that are checked); the first nsym are the inputs' extents
     int nsym;
@@ -224,6 +226,9 @@ void nest_lanes(Lower *l, Stmt *list);
 void lower_node(Lower *l, Node *n, Block *b);
 void lower_graph(Lower *l, Block *b);
 void lower_prepare(Lower *l, bool top); // fuse, buffers, layout
+Buf *in_memory(Lower *l, Val *v, Block *b); // v's buffer, row-major; filled here where v has no such one
+// loop/call.c: call operators
+void lower_call(Lower *l, Node *n, Block *b);
 // loop/dynamic.c: extents that only the run knows
 void find_loads(Lower *l);                                // sets load
 void lower_loads(Lower *l, const Node *n, Block *b);      // after n: its elements that expressions read become variables, guards are checked; NULL: parameters

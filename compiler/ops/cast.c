@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Conversions of element types.
 #include <string.h>
-#include "ops/op.h"
+#include "ops/nn.h"
 
 static Val *convert(Op *o, Fn fn, Val *x, DType dt) { return b_map(o->g, fn, dt, 1, &x); }
 
@@ -54,7 +54,7 @@ static Val *cast_to(Op *o, Val *x, DType dt) {
     if (x->dt == dt)
         return x;
     if (x->dt == STR || dt == STR)
-        op_fail(o, "casts from %s to %s are not supported", dt_onnx_name(x->dt), dt_onnx_name(dt));
+        return cast_string(o, x, dt);
     bool saturate = attr_int_or(o, "saturate", 1) != 0;
     if (dt == F8E8M0) {
         const char *mode = attr_str_or(o, "round_mode", "up");

@@ -91,8 +91,6 @@ static Val *starts(Op *o, Val *rows, Val *order) {
 // first occurs; inverse: which one each row is; counts: how often
 static void op_unique(Op *o) {
     Val *x = o->in[0], *zero = scalar_int(o, I64, 0), *one = scalar_int(o, I64, 1);
-    if (x->dt == STR)
-        op_fail(o, "distinct strings are not supported");
     bool by_axis = attr_has(o, "axis"), sorted = attr_int(o, "sorted") != 0;
     int axis = by_axis ? axis_of(o, attr_int(o, "axis"), x->rank) : 0;
     Val *rows = by_axis ? flatten(o, move_axis(o, x, axis, 0), 1) : reshape(o, x, 2, (Ex[]){numel(x), e_int(1)});

@@ -21,7 +21,9 @@ Val *const_floats(Op *o, DType dt, int n, const double *v) {
 
 Val *const_strs(Op *o, int n, const DataStr *v) {
     Ex shape = e_int(n);
-    return b_const(o->g, data_alias(STR, (size_t)n, v, false), 1, &shape);
+    Data *d = data_new(STR, (size_t)n);
+    if (n) memcpy((void *)(uintptr_t)d->p, v, sizeof *v * (size_t)n);
+    return b_const(o->g, d, 1, &shape);
 }
 
 Val *lookup(Op *o, Val *table, Val *index) {

@@ -49,6 +49,10 @@ Val *dequantize(Op *o, Val *x, Val *scale, Val *zero);                        //
 Val *quantize_dynamic(Op *o, Val *x, Val **scale, Val **zero);                // to u8 by the range of x and 0
 Val *offset_int(Op *o, Val *x, Val *zero);                                    // x - zero in i32; zero may be NULL
 
+// string.c
+Val *call1(Op *o, const CallDef *def, int n, Val *const *in, int nargs, const int64_t *args, DType dt, int rank, const Ex *shape); // a call of one result
+Val *cast_string(Op *o, Val *x, DType dt); // from strings, or to them
+
 // ml.c: constants, tables and transforms of the classical models.
 Val *const_ints(Op *o, int n, const int64_t *v);            // i64 [n]
 Val *const_floats(Op *o, DType dt, int n, const double *v); // [n]

@@ -34,6 +34,7 @@
     X(ops_optimizer, "ai.onnx.preview.training")                                                                       \
     X(ops_sequence, "")                                                                                                \
     X(ops_detect, "")                                                                                                  \
+    X(ops_string, "")                                                                                                  \
     X(ops_ml, "ai.onnx.ml")                                                                                            \
     X(ops_microsoft, "com.microsoft")
 

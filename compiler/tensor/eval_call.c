@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The interpreter's call operators, by name. Operators that are not here end a run with EVAL_LIMIT.
-#include "tensor/eval.h"
+#include "tensor/eval_string.h"
 #include <string.h>
 
 static const struct { const char *name; CallEval *eval; } table[] = {
-    { NULL, NULL },
+    { "string_concat", eval_string_concat },   { "string_print", eval_string_print },
+    { "string_to_f64", eval_string_to_f64 },   { "string_to_i64", eval_string_to_i64 },
+    { "string_pieces", eval_string_pieces },   { "string_split", eval_string_split },
+    { "string_find", eval_string_find },       { NULL, NULL },
 };
 
 CallEval *call_eval(const char *name) {

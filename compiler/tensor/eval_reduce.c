@@ -334,11 +334,31 @@ static int by_int_down(const void *pa, const void *pb) {
     return a->i < b->i ? -1 : a->i > b->i;
 }
 
+static int str_order(const Item *a, const Item *b) { // by bytes
+    const DataStr *s = (const DataStr *)(intptr_t)a->v.i, *t = (const DataStr *)(intptr_t)b->v.i;
+    size_t n = s->n < t->n ? s->n : t->n;
+    int c = n ? memcmp(s->p, t->p, n) : 0;
+    return c ? c : s->n < t->n ? -1 : s->n > t->n;
+}
+
+static int by_str(const void *pa, const void *pb) {
+    const Item *a = pa, *b = pb;
+    int c = str_order(a, b);
+    return c ? c : a->i < b->i ? -1 : a->i > b->i;
+}
+
+static int by_str_down(const void *pa, const void *pb) {
+    const Item *a = pa, *b = pb;
+    int c = str_order(b, a);
+    return c ? c : a->i < b->i ? -1 : a->i > b->i;
+}
+
 static void sort_line(DType dt, bool down, Item *item, int64_t n) {
     bool f = dt_is_float(dt);
     if (dt == U64)
         for (int64_t i = 0; i < n; i++) item[i].v.i ^= INT64_MIN;
-    qsort(item, (size_t)n, sizeof *item, f ? (down ? by_float_down : by_float) : down ? by_int_down : by_int);
+    if (dt == STR) qsort(item, (size_t)n, sizeof *item, down ? by_str_down : by_str);
+    else qsort(item, (size_t)n, sizeof *item, f ? (down ? by_float_down : by_float) : down ? by_int_down : by_int);
     if (dt == U64)
         for (int64_t i = 0; i < n; i++) item[i].v.i ^= INT64_MIN;
 }

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// Call operators: a runtime helper on row-major buffers.
+#include "loop/loop.h"
+#include <string.h>
+
+// A call's helper writes its result straight to the caller.
+static void lower_zip_map(Lower *l, Node *n, Block *b) {
+    Val *keys = n->in[0], *x = n->in[1];
+    Buf **bufs = NEWN(Buf *, 2), *out = l->buf[n->out[0].id];
+    Ex *args = NEWN(Ex, 6);
+    if (out->kind != B_OUTPUT) fatal("%s: a sequence of maps is only supported as an output", n->name);
+    bufs[0] = in_memory(l, keys, b), bufs[1] = in_memory(l, x, b);
+    args[0] = e_int(keys->dt), args[1] = e_int((int64_t)dt_size(keys->dt));
+    args[2] = e_int(x->dt), args[3] = e_int((int64_t)dt_size(x->dt));
+    args[4] = x->shape[0], args[5] = x->shape[1];
+    append(b, (Stmt){.kind = ST_CALL, .text = "cnn_zip_map", .buf = out, .nbuf = 2, .nread = 2, .bufs = bufs, .narg = 6, .args = args});
+}
+
+
+// cnn_NAME(operands…, results…, args…), which gives a status.
+static Stmt helper(Lower *l, const Node *n, const char *text, int narg, const Ex *args, Block *b) {
+    Buf **bufs = NEWN(Buf *, n->nin + n->nout);
+    Ex *copy = NEWN(Ex, narg + 1);
+    for (int i = 0; i < n->nin; i++) bufs[i] = in_memory(l, n->in[i], b);
+    for (int i = 0; i < n->nout; i++) bufs[n->nin + i] = l->buf[n->out[i].id];
+    if (narg) memcpy(copy, args, sizeof *copy * (size_t)narg);
+    return (Stmt){.kind = ST_CALL, .text = text, .checked = true, .bufs = bufs, .nbuf = n->nin + n->nout, .nread = n->nin, .narg = narg, .args = copy};
+}
+
+// The integers that the call was made with.
+static Ex given(const Node *n, size_t i) {
+    int64_t v;
+    if ((i + 1) * sizeof v > n->aux_size) die("%s has no argument %zu", n->call->name, i);
+    memcpy(&v, (const char *)n->aux + i * sizeof v, sizeof v);
+    return e_int(v);
+}
+
+void lower_call(Lower *l, Node *n, Block *b) {
+    const Val *x = n->nin ? n->in[0] : NULL, *y = &n->out[0];
+    if (n->call == &call_zip_map) {
+        lower_zip_map(l, n, b);
+        return;
+    }
+    Stmt s;
+    Ex count = x ? val_numel(x) : e_int(0);
+    if (n->call == &call_string_concat || n->call == &call_string_print) {
+        const char *type = n->call == &call_string_print ? arena_printf("_%s", dt_name(x->dt)) : "";
+        s = helper(l, n, arena_printf("cnn_%s%s", n->call->name, type), 1, &count, b);
+        s.heap = l->prog->heap = true;
+    } else if (n->call == &call_string_to_f64 || n->call == &call_string_to_i64) {
+        s = helper(l, n, arena_printf("cnn_%s", n->call->name), 1, &count, b);
+    } else if (n->call == &call_string_pieces) {
+        s = helper(l, n, "cnn_string_pieces", 2, (Ex[]){count, given(n, 0)}, b);
+    } else if (n->call == &call_string_split) {
+        s = helper(l, n, "cnn_string_split", 3, (Ex[]){count, given(n, 0), y->shape[y->rank - 1]}, b);
+    } else if (n->call == &call_string_find) {
+        s = helper(l, n, "cnn_string_find", 3, (Ex[]){count, val_numel(n->in[2]), val_numel(n->in[3])}, b);
+    } else {
+        fatal("%s: generated code has no %s", n->name ? n->name : "a node", n->call->name);
+    }
+    append(b, s);
+}
