@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Strings: bytes in UTF-8 with a length. What makes new bytes takes them from the end of the work area, down
 // to the highest of the buffers; nothing is given back before the next run.
-#ifndef CNN_RUNTIME_STRING_H
-#define CNN_RUNTIME_STRING_H
+#ifndef CNN_RUNTIME_TEXT_H
+#define CNN_RUNTIME_TEXT_H
 #include <string.h>
 #include "abi.h"
 #include "sort.h"

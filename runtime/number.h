@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Numbers as text and back. Floats print as NumPy's str: the fewest digits that read back as the same
 // number, the nearest such; text is read to the nearest double. Both by exact integers of bounded size.
-#ifndef CNN_RUNTIME_NUMBER_TEXT_H
-#define CNN_RUNTIME_NUMBER_TEXT_H
+#ifndef CNN_RUNTIME_NUMBER_H
+#define CNN_RUNTIME_NUMBER_H
 #include "abi.h"
 #include "int.h"
 #include "math.h"
-#include "string.h"
+#include "text.h"
 #include "types.h"
 
 //@ cnn_big:
