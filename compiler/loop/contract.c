@@ -9,7 +9,12 @@ typedef struct {
     Contraction *c;
     Item *stack;
     int n, cap;
+    int64_t by[MAX_RANK], at[MAX_RANK]; // the phase: an index of axis i is by*v + at
+    int split;                          // an axis that needs more phases, or -1
+    int64_t split_by;                   // so many times as many
 } Walk;
+
+enum { MAX_PHASES = 64 };
 
 static Ex *idx_new(const Val *v) { return NEWN(Ex, v->rank > 0 ? v->rank : 1); }
 
@@ -67,25 +72,61 @@ static bool push_reduce(Walk *w, Val *v, const Ex *idx) {
     return true;
 }
 
-// x[e] = sum over k of g[e - k*d, k], where that is inside; strides above 1 are not handled.
+static int64_t gcd(int64_t a, int64_t b) {
+    while (b) {
+        int64_t r = a % b;
+        a = b, b = r;
+    }
+    return a < 0 ? -a : a;
+}
+
+// The remainder of e by s, a constant in this phase. false: it is not; the walk may have to be done by phases.
+static bool remainder_of(Walk *w, Ex e, int64_t s, int64_t *rest) {
+    const Contraction *c = w->c;
+    for (int i = 0; i < c->nvar; i++) {
+        if (!e_uses(e, c->var[i])) continue;
+        Ex left;
+        int64_t coef = e_coef(e, c->var[i], &left);
+        if (coef == INT64_MIN) return false;
+        e = left;
+        if (coef % s == 0) continue;
+        for (int a = 0; a < c->nout; a++)
+            if (e_uses(c->out[a], c->var[i])) w->split = a, w->split_by = s / gcd(coef, s);
+        return false;
+    }
+    return e_is_const(e_mod(e, e_int(s)), rest);
+}
+
+// x[e] = sum over k of g[(e - k*d)/s, k], where that is whole and inside. In a phase of the stride s the
+// remainder of e is known, and with it the k that count: k0, k0 + s/gcd(s, d), ...
 static bool push_unwindow(Walk *w, Val *v, const Ex *idx) {
     Node *n = v->node;
     Val *x = n->in[0];
-    if (!e_is(n->ex[1], 1)) return false;
-    Ex *in = idx_new(x), k = variable(w, "kk", x->shape[n->axis + 1]);
+    Ex *in = idx_new(x), e = idx[n->axis], k;
+    int64_t s, d, size, rest = 0, first = 0;
+    if (e_is(n->ex[1], 1)) k = variable(w, "kk", x->shape[n->axis + 1]);
+    else {
+        if (!e_is_const(n->ex[1], &s) || !e_is_const(n->ex[2], &d) || !e_is_const(x->shape[n->axis + 1], &size)) return false;
+        if (!remainder_of(w, e, s, &rest)) return false;
+        int64_t step = s / gcd(s, d);
+        while (first < step && ((rest - first * d) % s + s) % s) first++;
+        if (first >= size || first == step) return w->c->empty = true;
+        k = variable(w, "kk", e_int((size - first + step - 1) / step));
+        if (k) k = e_add(e_scale(k, step), e_int(first));
+    }
     if (!k) return false;
     for (int i = 0; i < n->axis; i++) in[i] = idx[i];
-    in[n->axis] = e_sub(idx[n->axis], e_mul(k, n->ex[2]));
+    in[n->axis] = e_div(e_sub(e, e_mul(k, n->ex[2])), n->ex[1]);
     in[n->axis + 1] = k;
     for (int i = n->axis + 2; i < x->rank; i++) in[i] = idx[i - 1];
     push(w, x, in, false);
     return add_guard(w->c, in[n->axis], x->shape[n->axis]);
 }
 
-static bool step(Walk *w, Item it) {
+static bool step(Walk *w, Item it, bool first) {
     Node *n = it.v->node;
     Buf *b = w->l->buf[it.v->id];
-    if (b) return add_factor(w, b, it.v, it.idx);
+    if (b && !first) return add_factor(w, b, it.v, it.idx);
     switch (n->op) {
     case P_map:
         if (n->fn != FN_mul) return false;
@@ -211,19 +252,78 @@ static bool normalize(Walk *w) {
     return true;
 }
 
-bool contract_find(Lower *l, Val *reduce, Contraction *c) {
+static bool is_sum_or_view(const Node *n) {
+    return n->op == P_unwindow || (n->op == P_reduce && n->fn == RED_ADD) || n->op == P_slice || n->op == P_pad;
+}
+
+// One phase: the indices of axis i are by[i]*v + at[i]. false: refused, or to be split further.
+static bool find_phase(Walk *w, Val *reduce, Contraction *c) {
     *c = (Contraction){.reduce = reduce, .nout = reduce->rank};
-    Walk w = {.l = l, .c = c};
-    Node *n = reduce->node;
-    if (n->op != P_unwindow && !(n->op == P_reduce && n->fn == RED_ADD)) return false;
-    for (int i = 0; i < reduce->rank; i++)
-        if (!(c->out[i] = variable(&w, "o", reduce->shape[i]))) return false;
+    w->c = c;
+    w->n = 0;
+    w->split = -1;
+    for (int i = 0; i < reduce->rank; i++) {
+        Ex by = e_int(w->by[i]), at = e_int(w->at[i]);
+        Ex v = variable(w, "o", e_ceil_div(e_sub(reduce->shape[i], at), by));
+        if (!v) return false;
+        c->out[i] = e_add(e_mul(v, by), at);
+    }
     int nout = c->nvar;
-    if (!(n->op == P_reduce ? push_reduce(&w, reduce, c->out) : push_unwindow(&w, reduce, c->out))) return false;
-    for (int steps = 0; w.n > 0; steps++) {
-        Item it = w.stack[--w.n];
-        if (steps == 1024 || !step(&w, it)) return false;
+    push(w, reduce, c->out, false);
+    for (int steps = 0; w->n > 0 && !c->empty; steps++) {
+        Item it = w->stack[--w->n];
+        if (steps == 1024 || !step(w, it, steps == 0)) return false;
     }
     c->nred = c->nvar - nout;
-    return c->nfactor == 2 && normalize(&w);
+    return c->empty || (c->nfactor == 2 && normalize(w));
+}
+
+// The next phase: an odometer over at. false: that was the last one.
+static bool next_phase(Walk *w, int rank) {
+    for (int i = rank - 1; i >= 0; i--) {
+        if (++w->at[i] < w->by[i]) return true;
+        w->at[i] = 0;
+    }
+    return false;
+}
+
+static bool no_elements(const Contraction *c, const Walk *w) {
+    int64_t n;
+    for (int i = 0; i < c->nout; i++)
+        if (e_is_const(c->reduce->shape[i], &n) && n <= w->at[i]) return true;
+    return false;
+}
+
+int contract_phases(Lower *l, Val *reduce, Contraction ***phases) {
+    Walk w = {.l = l};
+    Contraction *c = NEW(Contraction), *list[MAX_PHASES];
+    int n = 0;
+    int64_t count = 1;
+    if (!is_sum_or_view(reduce->node)) return 0;
+    for (int i = 0; i < reduce->rank; i++) w.by[i] = 1;
+    while (!find_phase(&w, reduce, c)) {
+        if (w.split < 0 || count * w.split_by > MAX_PHASES) return 0;
+        count *= w.split_by;
+        w.by[w.split] *= w.split_by;
+    }
+    for (;;) {
+        if (!no_elements(c, &w) || count == 1) list[n++] = c;
+        if (!next_phase(&w, reduce->rank)) break;
+        c = NEW(Contraction);
+        if (!find_phase(&w, reduce, c)) return 0;
+    }
+    *phases = NEWN(Contraction *, n + 1);
+    for (int i = 0; i < n; i++) (*phases)[i] = list[i];
+    return n;
+}
+
+bool contract_find(Lower *l, Val *reduce, Contraction *c) {
+    Contraction **phases;
+    int n = contract_phases(l, reduce, &phases);
+    for (int i = 0; i < n; i++) {
+        if (phases[i]->empty) continue;
+        *c = *phases[i];
+        return true;
+    }
+    return false;
 }

@@ -12,6 +12,8 @@ typedef struct {
     bool repeats; // evaluated several times an element
     bool clean;   // only maps, permutes and reshapes between it and the root
     bool force;   // its consumer reads memory
+    bool summed;  // only views lie between it and its nest's unwindow: sums merge into one
+    bool crop;    // it stands for the unwindow below it as its nest's sum
 } Use;
 
 static bool is_view(Prim p) {
@@ -66,8 +68,22 @@ static void use_operand(Lower *l, Use *use, const Node *n, int i, bool root, int
     u->slot = slot;
     u->repeats |= (!root && me->repeats) || (view && grows(n)) || (n->op == P_gather && i == 1 && !root && me->repeats);
     u->clean = (n->op == P_map || n->op == P_permute || n->op == P_reshape || (n->op == P_concat && root)) && (root || me->clean);
+    bool through = n->op == P_reshape || n->op == P_permute || n->op == P_slice || n->op == P_pad;
+    u->summed = i == 0 && (n->op == P_unwindow || (through && !root && (me->summed || me->crop)));
     u->force |= reads_memory(n->op) || (n->op == P_scan && i == 0);
 }
+
+// A slice or pad of an unwindow, with other views between them.
+static bool crops(const Val *v) {
+    if (v->node->op != P_slice && v->node->op != P_pad) return false;
+    for (;;) {
+        Prim p = v->node->op;
+        if (p != P_reshape && p != P_permute && p != P_slice && p != P_pad) return p == P_unwindow;
+        v = v->node->in[0];
+    }
+}
+
+static bool is_sum(const Node *n) { return n->op == P_unwindow || (n->op == P_reduce && n->fn == RED_ADD); }
 
 static bool decide(Lower *l, const Use *use, const bool *cheap, Val **reduce_of, Val *v) {
     const Node *n = v->node;
@@ -78,6 +94,7 @@ static bool decide(Lower *l, const Use *use, const bool *cheap, Val **reduce_of,
     if (n->op == P_map && cheap[v->id]) return u->depth > MAX_DEPTH;
     if (l->uses[v->id] > 1 || u->repeats || u->depth > MAX_DEPTH) return true;
     if (n->op == P_map) return false;
+    if (u->summed && is_sum(n)) return false; // each of its elements goes into one sum
     // a reduction: inlined into a clean root that has none yet
     if (!u->clean || reduce_of[u->slot]) return true;
     return false;
@@ -114,7 +131,9 @@ void fuse(Lower *l) {
         int slot = root ? nslot : use[v->id].slot;
         slot_of[n->id] = slot;
         if (root) nslot += n->op == P_concat ? n->nin : 1;
-        if (n->op == P_reduce || n->op == P_unwindow) reduce_of[slot] = v;
+        Use *u = &use[v->id];
+        u->crop = !reduce_of[slot] && (root || (u->clean && l->uses[v->id] == 1)) && crops(v);
+        if ((n->op == P_reduce || n->op == P_unwindow || u->crop) && !reduce_of[slot]) reduce_of[slot] = v;
         for (int k = 0; k < n->nin; k++) use_operand(l, use, n, k, root, n->op == P_concat && root ? slot + k : slot);
     }
     for (int i = 0; i < g->nnode; i++) {

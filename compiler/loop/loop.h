@@ -199,15 +199,19 @@ Sx *reduce_init(Red fn, DType dt);
 // loop/contract.c: the normal form (see docs/contractions.md).
 typedef struct { Buf *buf; int rank; Ex idx[MAX_RANK]; } Access;
 typedef struct {
-    Val *reduce;               // reduce(add, …)
+    Val *reduce;               // reduce(add, …), unwindow, or views of one
     int nout; Ex out[MAX_RANK];// index variables of reduce's axes (a constant 0 for extent 1)
     int nvar; Ex var[64];      // all variables: those of out, then the reduction's
     int nred;                  // the last nred of var are the reduction's
     Access factor[2]; int nfactor;
     Range guard[16]; int nguard; // else the product is 0
+    bool empty;                // a phase that no product reaches: 0
     Sx *scale;                 // a constant factor, or NULL
 } Contraction;
-bool contract_find(Lower *l, Val *reduce, Contraction *c); // false: refused, use nest
+// Together they give every element of reduce; more than one where an unwindow has a stride, whose phases
+// are contractions of their own. 0: refused, use nest.
+int contract_phases(Lower *l, Val *reduce, Contraction ***phases);
+bool contract_find(Lower *l, Val *reduce, Contraction *c); // the first phase that is not empty; false: refused
 
 // loop/layout.c: require: roots and buffers. sets: order and strides of work buffers.
 void layout(Lower *l);

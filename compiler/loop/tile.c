@@ -384,35 +384,56 @@ static bool settle_patterns(Tiling *t) {
     return true;
 }
 
-bool tile(Lower *l, Root *r, Block *b) {
+// The plan of one phase. NULL: refused.
+static Tiling *prepare(Lower *l, Root *r, const Contraction *c) {
     Tiling *t = NEW(Tiling);
-    *t = (Tiling){.l = l, .root = r, .target = target_find(l->opt ? l->opt->target : NULL)};
-    if (!t->target || !contract_find(l, r->reduce, &t->c)) return false;
-    Contraction *c = &t->c;
-    t->dt = c->reduce->dt;
-    if ((t->dt != F32 && t->dt != F64) || !tile_root_index(l, r, c, t->out_idx)) return false;
+    *t = (Tiling){.l = l, .root = r, .target = target_find(l->opt ? l->opt->target : NULL), .c = *c, .dt = c->reduce->dt};
+    if (!t->target || (t->dt != F32 && t->dt != F64) || !tile_root_index(l, r, c, t->out_idx)) return NULL;
     t->lanes = t->target->lanes * 4 / (int)dt_size(t->dt);
-    if (t->lanes < 2) return false;
-    for (int i = 0; i < 2; i++) {
-        if (c->factor[i].buf->dt != t->dt) return false;
-        t->buf[i] = c->factor[i].buf;
-        t->off[i] = buf_offset(t->buf[i], c->factor[i].idx);
-    }
+    if (t->lanes < 2) return NULL;
     Ex at[MAX_RANK];
     for (int i = 0; i < r->expr->rank; i++) at[i] = r->at && i == r->axis ? e_add(t->out_idx[i], r->at) : t->out_idx[i];
     t->out_off = buf_offset(r->buf, at);
-    if (dot_wins(t)) {
-        tile_dot(t, b);
-        return true;
+    if (c->empty) return t;
+    for (int i = 0; i < 2; i++) {
+        if (c->factor[i].buf->dt != t->dt) return NULL;
+        t->buf[i] = c->factor[i].buf;
+        t->off[i] = buf_offset(t->buf[i], c->factor[i].idx);
     }
-    if (choose(t) >= 1e100 || !settle_patterns(t)) return false;
+    t->dot = dot_wins(t);
+    if (!t->dot && (choose(t) >= 1e100 || !settle_patterns(t))) return NULL;
+    return t;
+}
+
+// A phase without products: the epilogue of 0.
+static void fill(Tiling *t, Block *b) {
+    for (int i = 0; i < t->c.nvar; i++) b = for_loop(b, t->c.var[i], e_int(0), t->c.var[i]->extent, 1, NULL);
+    gen_bind(b, t->c.reduce, t->c.out, sx_num(t->dt, (Scalar){.f = 0}));
+    Sx *x = gen(t->l, b, t->root->expr, t->out_idx);
+    append(b, (Stmt){.kind = ST_STORE, .buf = t->root->buf, .e = t->out_off, .value = x});
+}
+
+static void tile_phase(Tiling *t, Block *b) {
     t->panels = e_ceil_div(t->lane->extent, e_int(tile_width(t)));
-    t->panel = e_index(arena_printf("p%d", l->next_local++), t->panels);
+    t->panel = e_index(arena_printf("p%d", t->l->next_local++), t->panels);
     if (t->pack && t->buf[1]->kind == B_WEIGHT && t->buf[1]->data) {
         bool fixed = true;
         for (int i = 0; i < t->nbatch; i++) fixed &= tile_extent(t->batch[i]) > 0;
         if (fixed) tile_pack_const(t);
     }
     emit_tree(t, b);
-    return true;
+}
+
+bool tile(Lower *l, Root *r, Block *b) {
+    Contraction **phase;
+    int n = contract_phases(l, r->reduce, &phase);
+    Tiling **t = NEWN(Tiling *, n + 1);
+    for (int i = 0; i < n; i++)
+        if (!(t[i] = prepare(l, r, phase[i]))) return false;
+    for (int i = 0; i < n; i++) {
+        if (t[i]->c.empty) fill(t[i], b);
+        else if (t[i]->dot) tile_dot(t[i], b);
+        else tile_phase(t[i], b);
+    }
+    return n > 0;
 }

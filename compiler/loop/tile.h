@@ -34,6 +34,7 @@ typedef struct {
     int nbatch, nouter, nk;
     Ex korder[64]; int nkorder;    // the sum's variables in order of traversal, before fusing
     Fused fused[32]; int nfused;
+    bool dot;                      // by the dot template
     int mr, nv;
     Ex panels, panel;              // of nv*lanes lanes each; the loop over them
     bool pack;                     // b is packed: [batch][panel][k][nv*lanes]
