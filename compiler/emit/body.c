@@ -123,16 +123,18 @@ static void put_swap(Text *t, const Stmt *s, int indent) {
 
 // ---- statements -------------------------------------------------------------------------------
 
-// Each thread's copy of the function's scratch buffers.
-static void put_scratch(Emit *e, Text *t, int indent) {
+static bool uses_buf(const Stmt *s, const Buf *b);
+
+// Each thread's copy of the function's scratch buffers that the body uses.
+static void put_scratch(Emit *e, Text *t, const Stmt *body, int indent) {
     for (int i = 0; i < e->nscratch; i++) {
         Buf *b = e->scratch[i];
+        if (!uses_buf(body, b)) continue;
         indent_by(t, indent);
         put(t, "%s *restrict %s = (%s *)(void *)(scratch + CNN_THREAD * scratch_size + ", c_type(b->dt), b->name, c_type(b->dt));
         put_ex(e, t, b->offset);
         put(t, ");\n");
     }
-    e->nscratch = 0;
 }
 
 static void put_for(Emit *e, Text *t, const Stmt *s, int indent) {
@@ -151,7 +153,7 @@ static void put_for(Emit *e, Text *t, const Stmt *s, int indent) {
     put_ex(e, t, s->hi);
     if (s->step == 1) put(t, "; %s++) {\n", c_var(s->var));
     else put(t, "; %s += %lld) {\n", c_var(s->var), (long long)s->step);
-    if (s->parallel && e->in_func) put_scratch(e, t, indent + 1);
+    if (s->parallel && e->in_func) put_scratch(e, t, s->body, indent + 1);
     put_stmts(e, t, s->body, indent + 1);
     indent_by(t, indent);
     put(t, "}\n");
@@ -248,7 +250,7 @@ static void put_store(Emit *e, Text *t, const Stmt *s, int indent) {
 
 // ---- functions --------------------------------------------------------------------------------
 
-typedef struct { Buf *buf[256]; bool written[256]; int nbuf; Ex sym[64]; int nsym; Ex own[256]; int nown; bool status, parallel; } Uses;
+typedef struct { Buf *buf[256]; bool written[256]; int nbuf; Ex sym[64]; int nsym; Ex *own; int nown, cap_own; bool status, parallel; } Uses;
 
 static void use_buf(Uses *u, Buf *b, bool written) {
     if (!b) return;
@@ -290,8 +292,9 @@ static void use_sx(Uses *u, const Sx *x) {
 static void declare(Uses *u, const Stmt *s) {
     for (; s; s = s->next) {
         if (s->kind == ST_FOR || s->kind == ST_INDEX || s->kind == ST_INT) {
-            if (u->nown == 256) die("a nest of more than 256 index variables");
-            u->own[u->nown++] = s->var;
+            int i = 0;
+            while (i < u->nown && u->own[i] != s->var) i++;
+            if (i == u->nown) PUSH(u->own, u->nown, u->cap_own, s->var);
         }
         declare(u, s->body);
         declare(u, s->els);
@@ -308,6 +311,14 @@ static void use_stmts(Uses *u, const Stmt *s) {
         use_stmts(u, s->body);
         use_stmts(u, s->els);
     }
+}
+
+static bool uses_buf(const Stmt *s, const Buf *b) {
+    Uses *u = NEW(Uses);
+    use_stmts(u, s);
+    for (int i = 0; i < u->nbuf; i++)
+        if (u->buf[i] == b) return true;
+    return false;
 }
 
 static void mark_status(Stmt *s, bool status) {
@@ -370,7 +381,7 @@ static void put_func(Emit *e, Text *call, const Stmt *s, int indent) {
     bool outer = e->in_func;
     e->in_func = true;
     Text body = {0};
-    if (!u->parallel) put_scratch(e, &body, 1);
+    if (!u->parallel) put_scratch(e, &body, s->body, 1);
     put_stmts(e, &body, s->body, 1);
     if (body.s) put_n(f, body.s, body.n);
     e->in_func = outer;

@@ -148,7 +148,7 @@ static Sx *gen_reduce(Lower *l, Block *b, const Node *n, const Ex *idx) {
 static Sx *gen_unwindow(Lower *l, Block *b, const Node *n, const Ex *idx) {
     static int count;
     Val *x = n->in[0];
-    Ex in[MAX_RANK], k = e_index(arena_printf("k%d", count++), x->shape[n->axis + 1]);
+    Ex in[MAX_RANK], k = e_index(arena_printf("y%d", count++), x->shape[n->axis + 1]);
     DType dt = acc_type(RED_ADD, x->dt);
     Local *acc = local_new(l, "acc", dt, 0, false);
     append(b, (Stmt){.kind = ST_LET, .local = acc, .value = reduce_init(RED_ADD, dt)});

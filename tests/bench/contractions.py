@@ -30,7 +30,8 @@ typedef float v __attribute__((vector_size(4 * LANES)));
 float peak(long n) {
     v x = {0}, y = {0};
     x += 0.999f, y += 1e-9f;
-    v a = x, b = x, c = x, d = x, e = x, f = x, g = x, h = x, i = x, j = x, k = x, l = x;
+    v a = x, b = a + x, c = b + x, d = c + x, e = d + x, f = e + x, g = f + x, h = g + x, i = h + x, j = i + x, k = j + x;
+    v l = k + x;
     for (long q = 0; q < n; q++) {
         a = a * x + y, b = b * x + y, c = c * x + y, d = d * x + y, e = e * x + y, f = f * x + y;
         g = g * x + y, h = h * x + y, i = i * x + y, j = j * x + y, k = k * x + y, l = l * x + y;

@@ -23,7 +23,7 @@ static Val *input(Case *k, const char *name, int rank, const int64_t *shape) {
 
 static Val *product(Case *k, Val *a, Val *b) { return b_map(k->g, FN_mul, F32, 2, (Val *[]){a, b}); }
 
-static bool find(Case *k, Val *reduce, Contraction *c) {
+static void lower_of(Case *k) {
     k->l = (Lower){.g = k->g, .opt = &k->opt};
     k->l.prog = NEW(Program);
     k->l.buf = NEWN(Buf *, k->g->nval + 1);
@@ -31,6 +31,10 @@ static bool find(Case *k, Val *reduce, Contraction *c) {
         Val *v = k->g->in[i];
         k->l.buf[v->id] = buf_new(k->l.prog, B_INPUT, v->dt, v->rank, v->shape, v->name);
     }
+}
+
+static bool find(Case *k, Val *reduce, Contraction *c) {
+    lower_of(k);
     return contract_find(&k->l, reduce, c);
 }
 
@@ -139,6 +143,53 @@ Test(contract, unwindow_is_a_sum) {
     cr_assert_eq(c.nred, 2);
     cr_assert_eq(c.nguard, 1);
     cr_assert_eq(stride(&c, 0, c.out[0]), 12);
+}
+
+// y = unwindow of g [8, 3] times w [3, taps], summed over 3, by a stride.
+static Val *transposed(Case *k, int64_t taps, int64_t stride) {
+    Ex size = e_int((8 - 1) * stride + taps), shape[3] = {e_int(8), e_int(taps), e_int(3)};
+    Val *g = INPUT(k, "g", 8, 3), *w = INPUT(k, "w", taps, 3);
+    g = b_expand(k->g, b_reshape(k->g, g, 3, SHAPE(e_int(8), e_int(1), e_int(3))), shape);
+    w = b_expand(k->g, b_reshape(k->g, w, 3, SHAPE(e_int(1), e_int(taps), e_int(3))), shape);
+    Val *p = b_reduce(k->g, RED_ADD, product(k, g, w), 1, (int[]){2}, false);
+    return b_unwindow(k->g, p, 0, size, e_int(stride), e_int(1));
+}
+
+Test(contract, a_stride_makes_phases) {
+    Case *k = start();
+    Contraction **p;
+    Val *y = transposed(k, 3, 2);
+    lower_of(k);
+    cr_assert_eq(contract_phases(&k->l, y, &p), 2);
+    cr_assert(e_is(p[0]->var[0]->extent, 9) && e_is(p[1]->var[0]->extent, 8));
+    cr_assert_eq(p[0]->nred, 2); // taps 0 and 2, channels
+    cr_assert_eq(p[1]->nred, 1); // tap 1 only
+    cr_assert_eq(stride(p[0], 0, p[0]->var[0]), 3);
+    cr_assert_eq(p[0]->nguard, 1);
+    cr_assert_eq(p[1]->nguard, 0);
+    cr_assert(e_is(e_sub(p[1]->out[0], e_scale(p[1]->var[0], 2)), 1));
+}
+
+Test(contract, a_phase_without_taps_is_empty) {
+    Case *k = start();
+    Contraction **p;
+    Val *y = transposed(k, 2, 3);
+    lower_of(k);
+    cr_assert_eq(contract_phases(&k->l, y, &p), 3);
+    cr_assert(!p[0]->empty && !p[1]->empty && p[2]->empty);
+}
+
+// The crop of a padding is part of the contraction: phases are those of what is left.
+Test(contract, crop_of_phases) {
+    Case *k = start();
+    Contraction **p;
+    Val *y = b_slice(k->g, transposed(k, 3, 2), 0, e_int(1), e_int(15), e_int(1));
+    lower_of(k);
+    cr_assert_eq(contract_phases(&k->l, y, &p), 2);
+    cr_assert(e_is(p[0]->var[0]->extent, 8) && e_is(p[1]->var[0]->extent, 7));
+    cr_assert_eq(p[0]->nred, 1);
+    cr_assert_eq(p[1]->nred, 2);
+    cr_assert_eq(p[0]->nguard + p[1]->nguard, 0); // every tap is inside
 }
 
 Test(contract, refusals) {
