@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Arithmetic: elementwise operators of one, two and many operands, running sums, determinants.
 #include <math.h>
-#include "ops/op.h"
+#include "ops/axes.h"
 
 // Input 1 of a binary operator. Before opset 7 the attributes broadcast and axis place its axes at
 // `axis` of input 0; without an axis they are aligned at the right, as NumPy does.
@@ -146,20 +146,26 @@ static void op_clip(Op *o) {
     o->out[0] = x;
 }
 
-// The constant axis of CumSum and CumProd, a scalar or [1].
-static void running(Op *o, Red fn) {
-    Val *x = o->in[0];
-    Ex e[1];
-    if (need_ints(o, 1, e, 1) != 1)
-        op_fail(o, "axis is not a single number");
-    int axis = axis_of(o, need_const(o, e[0], "axis"), x->rank);
-    o->out[0] = scan(o, fn, x, axis, attr_int(o, "exclusive") != 0, attr_int(o, "reverse") != 0);
-}
+static void running(Op *o, Red fn);
 
 // y[i] = x[0] + … + x[i]
 static void op_cumsum(Op *o) { running(o, RED_ADD); }
 // y[i] = x[0] * … * x[i]
 static void op_cumprod(Op *o) { running(o, RED_MUL); }
+
+// Their axis is a scalar or [1].
+static void running(Op *o, Red fn) {
+    Val *x = o->in[0];
+    Ex e[1];
+    if (axes_at_run(o, 1)) {
+        by_axis(o, 1, x->rank, x->rank, fn == RED_ADD ? op_cumsum : op_cumprod);
+        return;
+    }
+    if (need_ints(o, 1, e, 1) != 1)
+        op_fail(o, "axis is not a single number");
+    int axis = axis_of(o, need_const(o, e[0], "axis"), x->rank);
+    o->out[0] = scan(o, fn, x, axis, attr_int(o, "exclusive") != 0, attr_int(o, "reverse") != 0);
+}
 
 // One step of elimination with partial pivoting on a [.., m, m]: multiplies *det by the pivot, signed by
 // the exchange of rows, and gives what remains, [.., m-1, m-1].

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Borders: padding, cropping, triangles, overlapping blocks.
 #include <string.h>
-#include "ops/op.h"
+#include "ops/axes.h"
 
 static Val *number(Op *o, Ex e) { return b_dims(o->g, I64, 0, NULL, &e); }
 
@@ -39,6 +39,20 @@ static Val *pad_folded(Op *o, Val *x, int axis, Ex lo, Ex hi, const char *mode) 
     return b_gather(o->g, x, expand_to(o, index, x->rank, s), axis);
 }
 
+// The pads of all axes, 0 where only the run knows which are padded.
+static void pads_at_run(Op *o, int rank, Ex *pads) {
+    Ex n = numel(o->in[3]), r = e_int(rank);
+    Val *both = cast(o, o->in[1], I64), *none = full(o, I64, 0, 1, &r);
+    graph_guard(o->g, G_EQ, numel(both), e_scale(n, 2), o->g->origin ? o->g->origin : o->type);
+    for (int end = 0; end < 2; end++) {
+        Val *v = axis_vector(o, none, o->in[3], slice(o, both, 0, end ? n : e_int(0), n, e_int(1)));
+        for (int i = 0; i < rank; i++) {
+            Ex at = e_int(i);
+            pads[end * rank + i] = e_load(v, 1, &at);
+        }
+    }
+}
+
 // The pads of the listed axes: starts, then ends.
 static int read_pads(Op *o, Ex *pads, int *axes) {
     Val *x = o->in[0];
@@ -53,6 +67,12 @@ static int read_pads(Op *o, Ex *pads, int *axes) {
             pads[i] = e_int(a[i]);
     }
     bool listed = o->since >= 18 && o->nin > 3 && o->in[3];
+    if (listed && axes_at_run(o, 3)) {
+        pads_at_run(o, x->rank, pads);
+        for (int i = 0; i < x->rank; i++)
+            axes[i] = i;
+        return x->rank;
+    }
     if (listed)
         naxes = need_ints(o, 3, v, MAX_RANK);
     for (int i = 0; i < naxes; i++)

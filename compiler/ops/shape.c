@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Shapes and views: what changes the arrangement of elements but not their values.
 #include <string.h>
-#include "ops/op.h"
+#include "ops/axes.h"
 
 // The integers of input `input`, or of attribute `attr` where that input does not exist: their number, -1
 // when there are neither.
@@ -132,6 +132,12 @@ static void op_squeeze(Op *o) {
     Val *x = o->in[0];
     int axes[MAX_RANK];
     bool input = o->since >= 13;
+    if (input && axes_at_run(o, 1)) {
+        Ex s[MAX_RANK];
+        int rank = reduced_shape(o, x, o->in[1], axis_mask(o, o->in[1], x->rank), false, s);
+        o->out[0] = reshape(o, x, rank, s);
+        return;
+    }
     int n = need_axes(o, x, input ? 1 : -1, input ? NULL : "axes", axes, x->rank);
     if (n < 0) {
         n = 0;
@@ -144,12 +150,36 @@ static void op_squeeze(Op *o) {
     o->out[0] = x;
 }
 
+// The same for axes that only the run knows: extent i is that of x's next axis, or 1.
+static void unsqueeze_at_run(Op *o) {
+    Val *x = o->in[0], *axes = o->in[1], *old, *order, *place;
+    int64_t n = need_const(o, numel(axes), "the number of axes");
+    if (n > MAX_RANK - x->rank)
+        op_fail(o, "more than %d dimensions are not supported", (int)MAX_RANK);
+    int rank = x->rank + (int)n;
+    Ex s[MAX_RANK], most = e_int(1);
+    for (int i = 0; i < rank; i++) {
+        s[i] = i < x->rank ? x->shape[i] : e_int(1);
+        most = e_max(most, s[i]);
+    }
+    sort(o, cast(o, axis_mask(o, axes, rank), I64), 0, false, &old, &order); // the places of x's axes, then the others
+    sort(o, order, 0, false, &old, &place);
+    Val *extents = b_gather(o->g, ints(o, rank, s), place, 0);
+    for (int i = 0; i < rank; i++)
+        s[i] = axis_extent(extents, i, most);
+    o->out[0] = reshape(o, x, rank, s);
+}
+
 // y = x with new axes of extent 1 where y's axes say
 static void op_unsqueeze(Op *o) {
     Val *x = o->in[0];
     Ex v[2 * MAX_RANK];
     int axes[MAX_RANK];
     bool input = o->since >= 13;
+    if (input && axes_at_run(o, 1)) {
+        unsqueeze_at_run(o);
+        return;
+    }
     int n = ints_of(o, input ? 1 : -1, "axes", v);
     if (n < 0)
         op_fail(o, "the axes are missing");
@@ -265,10 +295,42 @@ static Val *slice_range(Op *o, Val *x, int axis, Ex start, Ex end, int64_t step)
     return slice(o, x, axis, start, size, e_int(step));
 }
 
+// A vector of positions in axes of n elements: negative ones count from the end; limited to [lo, n + hi].
+static Val *positions(Op *o, Val *p, Val *n, Val *lo, Val *hi) {
+    p = select(o, map2(o, FN_lt, p, scalar_int(o, I64, 0)), add(o, p, n), p);
+    return map2(o, FN_max, map2(o, FN_min, p, add(o, n, hi)), lo);
+}
+
+// The same where only the run knows the axes or the steps: every axis is sliced, by default whole.
+static void slice_at_run(Op *o) {
+    Val *x = o->in[0], *zero = scalar_int(o, I64, 0), *one = scalar_int(o, I64, 1), *minus = scalar_int(o, I64, -1);
+    Ex rank = e_int(x->rank), n = numel(o->in[1]);
+    Val *axes = o->nin > 3 && o->in[3] ? o->in[3] : iota(o, I64, n), *extents = ints(o, x->rank, x->shape);
+    Val *step = full(o, I64, 1, 1, &rank), *start = full(o, I64, 0, 1, &rank), *end = extents;
+    if (o->nin > 4 && o->in[4])
+        step = axis_vector(o, step, axes, cast(o, o->in[4], I64));
+    Val *back = map2(o, FN_lt, step, zero), *lo = select(o, back, minus, zero), *size = map1(o, FN_abs, step);
+    size = map2(o, FN_min, size, scalar_int(o, I64, INT64_C(1) << 40)); // larger steps are as good as this one
+    start = positions(o, axis_vector(o, start, axes, cast(o, o->in[1], I64)), extents, lo, lo);
+    end = positions(o, axis_vector(o, end, axes, cast(o, o->in[2], I64)), extents, lo, lo);
+    Val *span = select(o, back, sub(o, start, end), sub(o, end, start));
+    Val *count = map2(o, FN_max, divide(o, sub(o, add(o, span, size), one), map2(o, FN_max, size, one)), zero);
+    for (int i = 0; i < x->rank; i++) {
+        Ex at = e_int(i), m = axis_extent(count, i, dim(x, i));
+        graph_guard(o->g, G_GE, e_load(size, 1, &at), e_int(1), "a step of 0");
+        x = slice(o, x, i, e_load(start, 1, &at), m, e_load(step, 1, &at));
+    }
+    o->out[0] = x;
+}
+
 // y = x[starts:ends:steps] along axes
 static void op_slice(Op *o) {
     Val *x = o->in[0];
     bool input = o->since >= 10;
+    if (input && (axes_at_run(o, 3) || axes_at_run(o, 4))) {
+        slice_at_run(o);
+        return;
+    }
     Ex starts[2 * MAX_RANK], ends[2 * MAX_RANK], axes[2 * MAX_RANK], steps[2 * MAX_RANK];
     int n = ints_of(o, input ? 1 : -1, "starts", starts), m = ints_of(o, input ? 2 : -1, "ends", ends);
     int naxes = ints_of(o, input ? 3 : -1, "axes", axes), nsteps = input ? ints_of(o, 4, NULL, steps) : -1;
@@ -325,6 +387,10 @@ static void op_tile(Op *o) {
 // y = x repeated along one axis
 static void op_tile_axis(Op *o) {
     Val *x = o->in[0];
+    if (!val_const(o->in[2])) {
+        by_axis(o, 2, x->rank, x->rank, op_tile_axis);
+        return;
+    }
     Ex n = known_number(o, 1, "tiles"), axis = known_number(o, 2, "axis");
     o->out[0] = repeat(o, x, axis_of(o, need_const(o, axis, "axis"), x->rank), n);
 }

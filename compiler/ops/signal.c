@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Discrete Fourier transforms: products with matrices of cosines and sines, split by Cooley and Tukey's
 // rule where the length is known and has factors.
-#include "ops/op.h"
+#include "ops/axes.h"
 
 enum { DIRECT = 32 }; // lengths up to this are one matrix product
 
@@ -140,6 +140,10 @@ static void op_dft(Op *o) {
     Val *x = o->in[0];
     Ex e[1];
     int64_t where = o->since < 20 ? attr_int(o, "axis") : -2;
+    if (o->since >= 20 && axes_at_run(o, 2)) {
+        by_axis(o, 2, x->rank, x->rank - 1, op_dft);
+        return;
+    }
     if (o->since >= 20 && o->nin > 2 && o->in[2] && need_ints(o, 2, e, 1) == 1)
         where = need_const(o, e[0], "axis");
     int axis = axis_of(o, where, x->rank);
