@@ -32,11 +32,14 @@ Val *axis_vector(Op *o, Val *none, Val *axes, Val *value) {
 }
 
 Val *axis_mask(Op *o, Val *axes, int rank) {
-    Ex r = e_int(rank), n = numel(axes), flat = e_int(0);
-    Val *mask = axis_vector(o, full(o, I64, 0, 1, &r), axes, scalar_int(o, I64, 1));
-    Val *count = reduce_sum(o, mask, -1, NULL, true);
-    graph_guard(o->g, G_EQ, e_load(count, 1, &flat), n, origin(o));
-    return map2(o, FN_eq, mask, scalar_int(o, I64, 1));
+    Ex r = e_int(rank), n = numel(axes);
+    Val *one = full(o, I64, 1, 1, &n), *index = wrap_index(o, cast(o, reshape(o, axes, 1, &n), I64), r);
+    Val *times = scatter(o, RED_ADD, full(o, I64, 0, 1, &r), index, one, 0);
+    for (int i = 0; i < rank; i++) {
+        Ex at = e_int(i);
+        graph_guard(o->g, G_GE, e_int(1), e_load(times, 1, &at), origin(o));
+    }
+    return map2(o, FN_eq, times, scalar_int(o, I64, 1));
 }
 
 Ex axis_extent(Val *extents, int i, Ex most) {
@@ -156,34 +159,28 @@ void by_axis(Op *o, int input, int rank, int naxes, OpFn *fn) {
     if (naxes < 1 || !e_is(numel(o->in[input]), 1))
         op_fail(o, "input %d must be one axis of a tensor with dimensions", input);
     Val *axis = wrap_index(o, cast(o, reshape(o, o->in[input], 0, NULL), I64), e_int(rank));
-    axis = take(o, iota(o, I64, e_int(naxes)), axis, 0); // EINDEX outside
+    Val *all = iota(o, I64, e_int(naxes)); // an index outside of it: EINDEX
+    axis = squeeze(o, b_gather(o->g, all, reshape(o, axis, 1, (Ex[]){e_int(1)}), 0), 0);
     Captures c = captures_of(o, axis);
-    Op *level = NEWN(Op, naxes); // level k knows that the axis is at least k
-    Val **which = NEWN(Val *, naxes);
+    int n = naxes > 1 ? naxes : 2; // one axis: two equal branches, so that the check above stays
+    Op *level = NEWN(Op, n);       // level k knows that the axis is at least k
+    Val **which = NEWN(Val *, n);
+    Captures *in = NEWN(Captures, n);
     level[0] = *o;
     which[0] = axis;
-    for (int k = 1; k < naxes; k++)
+    for (int k = 1; k < n; k++)
         level[k] = op_inside(o, graph_new(level[k - 1].g), &c, &which[k]);
-    Captures *in = NEWN(Captures, naxes);
-    for (int k = 0; k < naxes; k++)
+    for (int k = 0; k < n; k++)
         in[k] = captures_of(&level[k], which[k]);
-    if (naxes > 1)
-        with_axis(&level[naxes - 1], input, naxes - 1, fn);
-    for (int k = naxes - 2; k >= 0; k--) {
+    with_axis(&level[n - 1], input, naxes - 1, fn);
+    for (int k = n - 2; k >= 0; k--) {
         Val *unused, *here = map2(&level[k], FN_eq, which[k], scalar_int(&level[k], I64, k));
         Op then = op_inside(&level[k], graph_new(level[k].g), &in[k], &unused);
-        Node *n = b_if(level[k].g, here, with_axis(&then, input, k, fn), level[k + 1].g, in[k].n, in[k].cap);
+        Node *branch = b_if(level[k].g, here, with_axis(&then, input, k, fn), level[k + 1].g, in[k].n, in[k].cap);
         for (int i = 0; i < o->nout; i++) {
-            level[k].out[i] = &n->out[i];
+            level[k].out[i] = &branch->out[i];
             if (k > 0)
-                graph_output(level[k].g, &n->out[i], "");
+                graph_output(level[k].g, &branch->out[i], "");
         }
-    }
-    if (naxes == 1) {
-        Op only = *o;
-        only.in = NEWN(Val *, o->nin + 1);
-        memcpy(only.in, o->in, sizeof *only.in * (size_t)o->nin);
-        only.in[input] = scalar_int(o, o->in[input]->dt, 0);
-        fn(&only);
     }
 }

@@ -219,45 +219,37 @@ static void op_affine_grid(Op *o) {
     o->out[0] = cast(o, sum, theta->dt);
 }
 
-static double known_real(Op *o, int input) {
-    const Data *d = val_const(o->in[input]);
-    if (!d || d->n != 1)
-        op_fail(o, "input %d must be a single number known when compiling", input);
-    return dt_is_float(d->dt) ? data_get(d, 0).f : (double)data_get(d, 0).i;
+// The frequency f of m mels, 2595*log10(1 + f/700), and back.
+static Val *mels_of(Op *o, Val *hertz) {
+    Val *y = map1(o, FN_log1p, divide(o, hertz, scalar(o, F64, 700)));
+    return mul(o, y, scalar(o, F64, 2595 / log(10)));
 }
 
-// One triangle of a mel filter: rises over the spectrum's bins from lo to mid, falls to hi.
-static void mel_filter(Data *d, int64_t nspec, int64_t nmel, int64_t m, const int64_t *bin) {
-    int64_t lo = bin[m], mid = bin[m + 1], hi = bin[m + 2];
-    for (int64_t j = lo; j <= mid && j < nspec; j++) {
-        double v = mid == lo ? 1 : (double)(j - lo) / (double)(mid - lo);
-        data_set(d, (size_t)(j * nmel + m), (Scalar){.f = v});
-    }
-    for (int64_t j = mid; j < hi && j < nspec; j++)
-        data_set(d, (size_t)(j * nmel + m), (Scalar){.f = (double)(hi - j) / (double)(hi - mid)});
+static Val *hertz_of(Op *o, Val *mels) {
+    Val *y = map1(o, FN_expm1, mul(o, mels, scalar(o, F64, log(10) / 2595)));
+    return mul(o, y, scalar(o, F64, 700));
 }
 
-// y[j, m] = the weight of the spectrum's bin j in the m-th triangle of equal width in mels, 2595*log10(1 + f/700)
+// y[j, m] = the weight of the spectrum's bin j in the m-th triangle of equal width in mels: rises over the bins
+// from lo to mid, falls to hi
 static void op_mel_weight_matrix(Op *o) {
-    double v[5];
-    for (int i = 0; i < 5; i++)
-        v[i] = known_real(o, i);
-    if (!(v[0] >= 0 && v[0] <= 1e6 && v[1] >= 1 && v[1] <= 1e8 && v[2] > 0 && v[3] >= 0 && v[4] >= 0))
-        op_fail(o, "%g bins of %g samples at %g Hz from %g to %g Hz", v[0], v[1], v[2], v[3], v[4]);
-    int64_t nmel = (int64_t)v[0], length = (int64_t)v[1], nspec = length / 2 + 1;
-    double low = 2595 * log1p(v[3] / 700) / log(10), high = 2595 * log1p(v[4] / 700) / log(10);
-    double step = (high - low) / (double)(nmel + 2);
-    int64_t *bin = NEWN(int64_t, nmel + 2);
-    for (int64_t i = 0; i < nmel + 2; i++) {
-        double hertz = 700 * expm1(((double)i * step + low) / 2595 * log(10));
-        bin[i] = (int64_t)floor((double)(length + 1) * hertz / v[2]);
-    }
-    Ex s[2] = {e_int(nspec), e_int(nmel)};
-    DType dt = dtype_attr(o, "output_datatype", F32);
-    Data *d = data_new(F64, mul_size((size_t)nspec, (size_t)nmel));
-    for (int64_t m = 0; m < nmel; m++)
-        mel_filter(d, nspec, nmel, m, bin);
-    o->out[0] = cast(o, b_const(o->g, d, 2, s), dt);
+    Ex nmel = known_number(o, 0, "num_mel_bins"), length = known_number(o, 1, "dft_length"), one = e_int(1);
+    Ex nspec = e_add(e_div(length, e_int(2)), one), ends = e_add(nmel, e_int(2));
+    Val *v[5];
+    for (int i = 2; i < 5; i++)
+        v[i] = cast(o, reshape(o, o->in[i], 0, NULL), F64);
+    Val *low = mels_of(o, v[3]), *count = cast(o, b_dims(o->g, I64, 0, NULL, &ends), F64);
+    Val *step = divide(o, sub(o, mels_of(o, v[4]), low), count), *samples = b_dims(o->g, I64, 0, NULL, (Ex[]){e_add(length, one)});
+    Val *hertz = hertz_of(o, add(o, mul(o, iota(o, F64, ends), step), low));
+    Val *bin = map1(o, FN_floor, divide(o, mul(o, cast(o, samples, F64), hertz), v[2]));
+    Val *lo = slice(o, bin, 0, e_int(0), nmel, one), *mid = slice(o, bin, 0, one, nmel, one);
+    Val *hi = slice(o, bin, 0, e_int(2), nmel, one), *j = reshape(o, iota(o, F64, nspec), 2, (Ex[]){nspec, one});
+    Val *zero = scalar(o, F64, 0), *unit = scalar(o, F64, 1);
+    Val *up = divide(o, sub(o, j, lo), sub(o, mid, lo)), *down = divide(o, sub(o, hi, j), sub(o, hi, mid));
+    up = select(o, map2(o, FN_eq, mid, lo), unit, up);
+    up = select(o, map2(o, FN_and, map2(o, FN_le, lo, j), map2(o, FN_le, j, mid)), up, zero);
+    Val *y = select(o, map2(o, FN_and, map2(o, FN_le, mid, j), map2(o, FN_lt, j, hi)), down, up);
+    o->out[0] = cast(o, y, dtype_attr(o, "output_datatype", F32));
 }
 
 const OpDef ops_generate[] = {

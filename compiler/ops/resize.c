@@ -12,7 +12,8 @@ typedef struct {
     double a, extra; // the cubic's coefficient; the value outside
     bool has_sizes;
     Ex out[MAX_RANK];
-    double scale[MAX_RANK];    // NAN: the quotient of symbolic sizes
+    double scale[MAX_RANK];    // NAN: the quotient of symbolic sizes, or
+    Val *factor[MAX_RANK];     // a scale that only the run knows, F64; else NULL
     Val *roi;                  // [2 * count], or NULL
     int axes[MAX_RANK], count; // what the roi speaks of
 } Resize;
@@ -21,11 +22,13 @@ static Val *num(Op *o, double v) { return scalar(o, F64, v); }
 
 /* The width that the scale asks for, a fraction perhaps: scale * n */
 static Val *width_of(Op *o, const Resize *r, const Val *x, int axis) {
-    if (r->has_sizes || isnan(r->scale[axis])) return ex_scalar(o, F64, r->out[axis]);
-    return mul(o, ex_scalar(o, F64, dim(x, axis)), num(o, r->scale[axis]));
+    bool quotient = isnan(r->scale[axis]) && !r->factor[axis];
+    if (r->has_sizes || quotient) return ex_scalar(o, F64, r->out[axis]);
+    return mul(o, ex_scalar(o, F64, dim(x, axis)), r->factor[axis] ? r->factor[axis] : num(o, r->scale[axis]));
 }
 
 static Val *scale_of(Op *o, const Resize *r, const Val *x, int axis) {
+    if (r->factor[axis]) return r->factor[axis];
     if (!isnan(r->scale[axis])) return num(o, r->scale[axis]);
     return divide(o, ex_scalar(o, F64, r->out[axis]), ex_scalar(o, F64, dim(x, axis)));
 }
@@ -101,6 +104,8 @@ static Val *round_by(Op *o, const Resize *r, Val *at, int axis) {
     if (!strcmp(r->nearest, "floor")) return map1(o, FN_floor, at);
     if (!strcmp(r->nearest, "ceil")) return map1(o, FN_ceil, at);
     if (!strcmp(r->nearest, "round_prefer_ceil")) return map1(o, FN_floor, add(o, at, num(o, 0.5)));
+    if (!strcmp(r->nearest, "simple") && r->factor[axis])
+        return select(o, map2(o, FN_lt, r->factor[axis], num(o, 1)), map1(o, FN_ceil, at), map1(o, FN_floor, at));
     if (!strcmp(r->nearest, "simple")) // of opset 10
         return map1(o, r->scale[axis] < 1 ? FN_ceil : FN_floor, at);
     return map1(o, FN_ceil, sub(o, at, num(o, 0.5)));
@@ -140,21 +145,22 @@ static Val *kernel_at(Op *o, const Resize *r, Val *d) {
     return select(o, map2(o, FN_le, d, one), in, select(o, map2(o, FN_lt, d, num(o, 2)), out, zero));
 }
 
+/* A whole number >= 0 in F64, as an extent. */
+static Ex count_of(Op *o, Val *n) {
+    const Data *d = val_const(n);
+    return d ? e_int((int64_t)data_get(d, 0).f) : e_size(cast(o, n, I64), 0, NULL);
+}
+
 /* y[i] = sum over j of w[i,j] * x[index[i,j]] */
 static Val *weighted_axis(Op *o, const Resize *r, Val *x, int axis) {
-    double s = r->scale[axis], stretch = 1, support = !strcmp(r->mode, "linear") ? 1 : 2;
-    if (r->antialias) {
-        if (isnan(s)) {
-            double n = (double)need_const(o, dim(x, axis), "the size of an axis with antialias");
-            s = (double)need_const(o, r->out[axis], "the size of an axis with antialias") / n;
-        }
-        stretch = fmin(s, 1);
-    }
-    int64_t start = (int64_t)floor(-support / stretch) + 1, taps = 2 - 2 * start;
-    Val *at = coordinates(o, r, x, axis), *low = map1(o, FN_floor, at);
-    Val *j = unsqueeze(o, add(o, iota(o, F64, e_int(taps)), num(o, (double)start)), 0); // [1, taps]
+    Val *at = coordinates(o, r, x, axis), *low = map1(o, FN_floor, at), *stretch = num(o, 1), *start;
+    if (r->antialias) stretch = map2(o, FN_min, scale_of(o, r, x, axis), stretch);
+    start = add(o, map1(o, FN_floor, divide(o, num(o, !strcmp(r->mode, "linear") ? -1 : -2), stretch)), num(o, 1));
+    Ex many = count_of(o, sub(o, num(o, 2), mul(o, num(o, 2), start)));
+    int64_t taps = e_is_const(many, &taps) ? taps : INT64_MAX;
+    Val *j = unsqueeze(o, add(o, iota(o, F64, many), start), 0); // [1, taps]
     Val *index = add(o, unsqueeze(o, low, 1), j), *d = map1(o, FN_abs, sub(o, j, unsqueeze(o, sub(o, at, low), 1)));
-    Val *w = kernel_at(o, r, mul(o, d, num(o, stretch)));
+    Val *w = kernel_at(o, r, mul(o, d, stretch));
     if (r->exclude) {
         Val *in =
             map2(o, FN_and, map2(o, FN_le, num(o, 0), index), map2(o, FN_lt, index, ex_scalar(o, F64, dim(x, axis))));
@@ -168,7 +174,7 @@ static Val *weighted_axis(Op *o, const Resize *r, Val *x, int axis) {
     w = cast(o, w, x->dt);
     Val *y = NULL;
     if (taps > 8) {
-        Ex pair[2] = {r->out[axis], e_int(taps)};
+        Ex pair[2] = {r->out[axis], many};
         Val *v = split_axis(o, take_plain(o, x, merge_axes(o, index, 0, 2), axis), axis, pair[0], pair[1]);
         w = unsqueeze_n(o, w, 2, x->rank - axis - 1);
         y = reduce_sum(o, mul(o, v, w), 1, (int[]){axis + 1}, false);
@@ -194,7 +200,7 @@ static void resize_all(Op *o, const Resize *r) {
     if (crop && !r->roi) op_fail(o, "tf_crop_and_resize needs a roi");
     Val *y = nearest ? x : cast(o, x, x->dt == F64 ? F64 : F32);
     for (int i = 0; i < x->rank; i++) {
-        bool same = r->out[i] == dim(x, i) && (isnan(r->scale[i]) || r->scale[i] == 1);
+        bool same = r->out[i] == dim(x, i) && (isnan(r->scale[i]) || r->scale[i] == 1) && !r->factor[i];
         bool mine = false;
         for (int k = 0; k < r->count; k++) mine = mine || r->axes[k] == i;
         if (same && !(crop && mine)) continue;
@@ -232,12 +238,47 @@ static void set_scales(Op *o, Resize *r, const Val *x, int n, const double *scal
     }
 }
 
+static Val *element(Op *o, Val *v, int i) { return squeeze(o, slice1(o, v, 0, i), 0); }
+
+/* The same for scales that only the run knows: the extents are floor(n * scale) in float. */
+static void scales_at_run(Op *o, Resize *r, const Val *x, Val *v) {
+    if (v->rank != 1 || !e_is(dim(v, 0), r->count)) op_fail(o, "%s scales for %d axes", e_str(numel(v)), r->count);
+    for (int i = 0; i < r->count; i++) {
+        int a = r->axes[i];
+        Val *s = element(o, cast(o, v, F32), i), *n = map1(o, FN_floor, mul(o, ex_scalar(o, F32, dim(x, a)), s));
+        r->factor[a] = cast(o, s, F64);
+        r->scale[a] = (double)NAN;
+        r->out[a] = e_size(cast(o, n, I64), 0, NULL);
+    }
+}
+
 static void read_scales(Op *o, Resize *r, const Val *x, Val *v) {
     const Data *d = val_const(v);
     double scale[MAX_RANK];
-    if (!d || d->n > MAX_RANK) op_fail(o, "the scales are not constant");
+    if (!d) {
+        scales_at_run(o, r, x, v);
+        return;
+    }
+    if (d->n > MAX_RANK) op_fail(o, "%zu scales for %d axes", d->n, r->count);
     for (size_t i = 0; i < d->n; i++) scale[i] = data_get(d, i).f;
     set_scales(o, r, x, (int)d->n, scale);
+}
+
+/* Sizes within which the ratio of the axes is kept: their common scale s, and floor(s * n + 1/2). */
+static void keep_ratio(Op *o, Resize *r, const Val *x, const Ex *size, bool larger) {
+    Val *common = NULL;
+    for (int i = 0; i < r->count; i++) {
+        Val *s = divide(o, ex_scalar(o, F64, size[i]), ex_scalar(o, F64, dim(x, r->axes[i])));
+        common = common ? map2(o, larger ? FN_max : FN_min, common, s) : s;
+    }
+    const Data *d = common ? val_const(common) : NULL;
+    for (int i = 0; i < r->count; i++) {
+        int a = r->axes[i];
+        Val *n = add(o, mul(o, common, ex_scalar(o, F64, dim(x, a))), num(o, 0.5));
+        r->scale[a] = d ? data_get(d, 0).f : (double)NAN;
+        r->factor[a] = d ? NULL : common;
+        r->out[a] = count_of(o, map1(o, FN_floor, n));
+    }
 }
 
 static void read_sizes(Op *o, Resize *r, const Val *x, int input) {
@@ -245,23 +286,16 @@ static void read_sizes(Op *o, Resize *r, const Val *x, int input) {
     int64_t n, m;
     if (need_sizes(o, input, size, MAX_RANK) != r->count) op_fail(o, "sizes does not have %d elements", r->count);
     const char *keep = attr_str_or(o, "keep_aspect_ratio_policy", "stretch");
-    bool stretch = !strcmp(keep, "stretch"), larger = !strcmp(keep, "not_smaller");
-    double common = 0;
-    r->has_sizes = stretch;
+    r->has_sizes = !strcmp(keep, "stretch");
+    if (!r->has_sizes) {
+        keep_ratio(o, r, x, size, !strcmp(keep, "not_smaller"));
+        return;
+    }
     for (int i = 0; i < r->count; i++) {
         Ex d = dim(x, r->axes[i]);
         bool known = e_is_const(d, &n) && e_is_const(size[i], &m) && n > 0;
-        double s = known ? (double)m / (double)n : (double)NAN;
         r->out[r->axes[i]] = size[i];
-        r->scale[r->axes[i]] = s;
-        if (!stretch && !known) op_fail(o, "keep_aspect_ratio_policy %s needs constant sizes", keep);
-        common = i == 0 ? s : larger ? fmax(common, s) : fmin(common, s);
-    }
-    for (int i = 0; i < r->count && !stretch; i++) {
-        int a = r->axes[i];
-        n = need_const(o, dim(x, a), "the size of an axis");
-        r->scale[a] = common;
-        r->out[a] = e_int((int64_t)floor(common * (double)n + 0.5));
+        r->scale[r->axes[i]] = known ? (double)m / (double)n : (double)NAN;
     }
 }
 

@@ -309,8 +309,9 @@ static void slice_at_run(Op *o) {
     Val *step = full(o, I64, 1, 1, &rank), *start = full(o, I64, 0, 1, &rank), *end = extents;
     if (o->nin > 4 && o->in[4])
         step = axis_vector(o, step, axes, cast(o, o->in[4], I64));
+    int64_t far = INT64_C(1) << 40; // larger steps are as good as this one
+    step = map2(o, FN_max, map2(o, FN_min, step, scalar_int(o, I64, far)), scalar_int(o, I64, -far));
     Val *back = map2(o, FN_lt, step, zero), *lo = select(o, back, minus, zero), *size = map1(o, FN_abs, step);
-    size = map2(o, FN_min, size, scalar_int(o, I64, INT64_C(1) << 40)); // larger steps are as good as this one
     start = positions(o, axis_vector(o, start, axes, cast(o, o->in[1], I64)), extents, lo, lo);
     end = positions(o, axis_vector(o, end, axes, cast(o, o->in[2], I64)), extents, lo, lo);
     Val *span = select(o, back, sub(o, start, end), sub(o, end, start));
