@@ -187,5 +187,265 @@ static inline int cnn_string_find(const cnn_string *x, const cnn_string *key, co
     }
     return CNN_OK;
 }
+
+//@ cnn_utf8_put:
+/* The bytes of a code point; returns how many. */
+static inline size_t cnn_utf8_put(int32_t c, char *s) {
+    const size_t n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+    size_t i;
+    for (i = n - 1; i > 0; i--, c >>= 6) s[i] = (char)(0x80 | (c & 63));
+    s[0] = (char)(n == 1 ? c : c | (n == 2 ? 0xc0 : n == 3 ? 0xe0 : 0xf0));
+    return n;
+}
+
+//@ cnn_find_row:
+/* The last row of `width` numbers whose first is not above c; -1: none. */
+static inline int64_t cnn_find_row(const int32_t *row, int64_t n, int64_t width, int32_t c) {
+    int64_t lo = 0, hi = n;
+    while (lo < hi) {
+        const int64_t mid = lo + (hi - lo) / 2;
+        if (row[mid * width] <= c) lo = mid + 1;
+        else hi = mid;
+    }
+    return lo - 1;
+}
+
+//@ cnn_string_case: cnn_text cnn_utf8 cnn_utf8_put cnn_find_row
+/* Tables of a change of case. Rows of characters (first, last, step, distance); characters that become up to
+   three; for a final sigma ranges of cased and of ignorable ones, else none. */
+typedef struct { const int32_t *row, *special, *cased, *ignored; int64_t nrow, nspecial, ncased, nignored; } cnn_case;
+
+static inline int cnn_in_ranges(const int32_t *r, int64_t n, int32_t c) {
+    const int64_t i = cnn_find_row(r, n, 2, c);
+    return i >= 0 && c <= r[2 * i + 1];
+}
+
+/* Whether the sigma that s[at .. next) is ends a word: a cased letter before it and none behind, past ignorable ones. */
+static inline int cnn_is_final(cnn_string s, size_t at, size_t next, const cnn_case *t) {
+    int32_t c;
+    int found = 0;
+    while (at > 0 && !found) {
+        size_t i;
+        do at--;
+        while (at > 0 && ((unsigned char)s.ptr[at] & 0xc0) == 0x80);
+        i = at;
+        c = cnn_utf8(s.ptr, s.len, &i);
+        if (cnn_in_ranges(t->ignored, t->nignored, c)) continue;
+        if (!cnn_in_ranges(t->cased, t->ncased, c)) return 0;
+        found = 1;
+    }
+    while (found && next < s.len) {
+        c = cnn_utf8(s.ptr, s.len, &next);
+        if (!cnn_in_ranges(t->ignored, t->nignored, c)) return !cnn_in_ranges(t->cased, t->ncased, c);
+    }
+    return found;
+}
+
+/* What the character s[at .. next) becomes; returns how many characters. */
+static inline int cnn_change_case(cnn_string s, size_t at, size_t next, int32_t c, const cnn_case *t, int32_t *to) {
+    int64_t i = c < 128 ? -1 : cnn_find_row(t->special, t->nspecial, 4, c);
+    int n = 0;
+    if (i >= 0 && t->special[4 * i] == c) {
+        for (; n < 3 && t->special[4 * i + 1 + n]; n++) to[n] = t->special[4 * i + 1 + n];
+        return n;
+    }
+    if (c == 0x3a3 && t->ncased && cnn_is_final(s, at, next, t)) {
+        to[0] = 0x3c2;
+        return 1;
+    }
+    i = cnn_find_row(t->row, t->nrow, 4, c);
+    to[0] = i >= 0 && c <= t->row[4 * i + 1] && (c - t->row[4 * i]) % t->row[4 * i + 2] == 0 ? c + t->row[4 * i + 3] : c;
+    return 1;
+}
+
+static inline int cnn_string_case(cnn_heap *h, const cnn_string *x, const int32_t *row, const int32_t *special, const int32_t *cased,
+                                  const int32_t *ignored, cnn_string *y, int64_t n, int64_t nrow, int64_t nspecial, int64_t ncased,
+                                  int64_t nignored) {
+    const cnn_case t = {row, special, cased, ignored, nrow, nspecial, ncased, nignored};
+    int64_t i;
+    for (i = 0; i < n; i++) {
+        const cnn_string s = x[i];
+        size_t size = 0, at = 0, next = 0;
+        int pass, same = 1, k, m;
+        char *p = NULL;
+        for (pass = 0; pass < 2; pass++) { /* how many bytes; then the bytes */
+            for (size = at = next = 0; at < s.len; at = next) {
+                int32_t to[3];
+                char u[4];
+                const int32_t c = cnn_utf8(s.ptr, s.len, &next);
+                if (c < 0) return CNN_EDATA;
+                m = cnn_change_case(s, at, next, c, &t, to);
+                same = same && m == 1 && to[0] == c;
+                for (k = 0; k < m; k++) size += cnn_utf8_put(to[k], p ? p + size : u);
+            }
+            if (same || pass) break;
+            p = cnn_take(h, size);
+            if (!p) return CNN_ECAPACITY;
+        }
+        y[i].ptr = same ? s.ptr : p;
+        y[i].len = size;
+    }
+    return CNN_OK;
+}
+
+//@ cnn_regex_match:
+/* Whether a string as a whole matches: a table over classes of bytes, see the compiler's regex.h. */
+static inline int cnn_regex_match(const cnn_string *x, const uint8_t *class_of, const uint16_t *next, const int32_t *start, uint8_t *y, int64_t n,
+                                  int64_t nclass) {
+    int64_t i;
+    for (i = 0; i < n; i++) {
+        size_t k, state = (size_t)start[0];
+        for (k = 0; k < x[i].len && state; k++) state = next[state * (size_t)(nclass + 1) + class_of[(unsigned char)x[i].ptr[k]]] >> 1;
+        y[i] = (uint8_t)(next[state * (size_t)(nclass + 1) + (size_t)nclass] & 1);
+    }
+    return CNN_OK;
+}
+
+//@ cnn_tokens: cnn_utf8
+/* How com.microsoft.Tokenizer cuts: `mode` 0 between matches of the first automaton, then each piece between those
+   of the next; 1 into the matches; 2 into characters. info: of each automaton the classes and where its rows begin. */
+enum { CNN_SEPARATORS = 16 };
+typedef struct { const uint8_t *class_of; const uint16_t *next; const int32_t *start, *info; int64_t count, mode, least; } cnn_tokenizer;
+typedef struct { size_t from, at, end; int over; } cnn_part;
+
+/* The longest match of automaton k that begins first in s[at .. end); the text begins at `from`. 0: none. */
+static inline int cnn_regex_search(const cnn_tokenizer *t, int k, const char *s, size_t from, size_t at, size_t end, size_t *match, size_t *behind) {
+    const uint16_t *next = t->next + t->info[2 * k + 1];
+    const uint8_t *class_of = t->class_of + 256 * k;
+    const size_t nclass = (size_t)t->info[2 * k];
+    for (; at <= end; at++) {
+        const int before = at > from ? (unsigned char)s[at - 1] : 256, low = before | 32;
+        const int word = before < 128 && ((low >= 'a' && low <= 'z') || (before >= '0' && before <= '9') || before == '_');
+        size_t i, state = (size_t)t->start[4 * k + (at == from ? 0 : before == '\n' ? 1 : word ? 2 : 3)];
+        int found = 0;
+        if (at < end && ((unsigned char)s[at] & 0xc0) == 0x80) continue; /* inside of a character */
+        for (i = at; state; i++) {
+            const uint16_t e = next[state * (nclass + 1) + (i < end ? class_of[(unsigned char)s[i]] : nclass)];
+            if (e & 1) {
+                found = 1;
+                *behind = i;
+            }
+            if (i == end) break;
+            state = e >> 1;
+        }
+        *match = at;
+        if (found) return 1;
+    }
+    return 0;
+}
+
+static inline size_t cnn_utf8_count(const char *s, size_t n) {
+    size_t i, count = 0;
+    for (i = 0; i < n; i++) count += ((unsigned char)s[i] & 0xc0) != 0x80;
+    return count;
+}
+
+/* The next token of the text in part[0]; *level is 0 to begin with. 0: no more. */
+static inline int cnn_next_token(const cnn_tokenizer *t, const char *s, cnn_part *part, int *level, cnn_string *token) {
+    while (*level >= 0) {
+        cnn_part *p = &part[*level];
+        size_t from = p->at, to = p->end, behind = p->end;
+        if (p->over || (t->mode != 0 && p->at >= p->end)) {
+            *level -= 1;
+            continue;
+        }
+        if (t->mode == 2) {
+            behind = from;
+            cnn_utf8(s, p->end, &behind);
+            to = p->at = behind;
+        } else if (cnn_regex_search(t, *level, s, p->from, p->at, p->end, &to, &behind)) {
+            if (t->mode == 1) from = to;
+            p->at = behind;
+            if (behind == to) { /* an empty match: a character on */
+                if (to < p->end) cnn_utf8(s, p->end, &p->at);
+                else p->over = 1;
+            }
+            if (t->mode == 1) to = behind;
+        } else {
+            p->over = 1;
+            if (t->mode == 1) continue;
+        }
+        if (cnn_utf8_count(s + from, to - from) < (size_t)t->least) continue;
+        if (*level + 1 < t->count && t->mode == 0) { /* cut by the next separator */
+            cnn_part *q = &part[++*level];
+            q->from = q->at = from;
+            q->end = to;
+            q->over = 0;
+            continue;
+        }
+        token->ptr = s + from;
+        token->len = to - from;
+        return 1;
+    }
+    return 0;
+}
+
+//@ cnn_token_count: cnn_tokens
+static inline int cnn_token_count(const cnn_string *x, const uint8_t *class_of, const uint16_t *next, const int32_t *start, const int32_t *info,
+                                  int64_t *y, int64_t n, int64_t count, int64_t mode, int64_t least) {
+    const cnn_tokenizer t = {class_of, next, start, info, count, mode, least};
+    int64_t i;
+    for (i = 0; i < n; i++) {
+        cnn_part part[CNN_SEPARATORS];
+        cnn_string token;
+        int level = 0;
+        part[0].from = part[0].at = 0;
+        part[0].end = x[i].len;
+        part[0].over = 0;
+        y[i] = 0;
+        while (cnn_next_token(&t, x[i].ptr, part, &level, &token)) y[i]++;
+    }
+    return CNN_OK;
+}
+
+//@ cnn_token_split: cnn_tokens
+/* Rows of m tokens, between marks of a text's begin and end where wanted, filled up by `pad`. */
+static inline int cnn_token_split(const cnn_string *x, const uint8_t *class_of, const uint16_t *next, const int32_t *start, const int32_t *info,
+                                  const cnn_string *pad, cnn_string *y, int64_t n, int64_t count, int64_t mode, int64_t least, int64_t mark,
+                                  int64_t m) {
+    const cnn_tokenizer t = {class_of, next, start, info, count, mode, least};
+    int64_t i, k;
+    for (i = 0; i < n; i++, y += m) {
+        cnn_part part[CNN_SEPARATORS];
+        cnn_string token = {"", 0};
+        int level = 0;
+        part[0].from = part[0].at = 0;
+        part[0].end = x[i].len;
+        part[0].over = 0;
+        k = 0;
+        if (mark && k < m) y[k].ptr = "\002", y[k++].len = 1;
+        while (k < m && cnn_next_token(&t, x[i].ptr, part, &level, &token)) y[k++] = token;
+        if (mark && k < m) y[k].ptr = "\003", y[k++].len = 1;
+        for (; k < m; k++) y[k] = *pad;
+    }
+    return CNN_OK;
+}
+
+//@ cnn_ngram_count:
+/* TfIdfVectorizer: how often each n-gram of the pool is in a row of words' numbers (-1: not in the pool). The pool is
+   a tree: key and child are a hash table of edges (node * 2^32 + word, power of two), column is a node's output or -1. */
+static inline int cnn_ngram_count(const int64_t *x, const int64_t *key, const int32_t *child, const int32_t *column, float *y, int64_t rows,
+                                  int64_t cols, int64_t slots, int64_t out, int64_t least, int64_t most, int64_t skips) {
+    int64_t r, i, k, at, skip;
+    for (i = 0; i < rows * out; i++) y[i] = 0.0f;
+    for (r = 0; r < rows; r++, x += cols, y += out) {
+        for (skip = 1; skip <= skips + 1; skip++) {
+            const int64_t first = skip > 1 && least == 1 ? 2 : least; /* words alone are counted once */
+            for (i = 0; i < cols && first <= most; i++) {
+                int64_t node = 0;
+                for (k = 1, at = i; k <= most && at < cols; k++, at += skip) {
+                    const uint64_t want = (uint64_t)node << 32 | (uint64_t)(uint32_t)x[at];
+                    uint64_t s = (want * UINT64_C(0x9e3779b97f4a7c15)) >> 20;
+                    if (x[at] < 0) break;
+                    while (child[s & (uint64_t)(slots - 1)] >= 0 && (uint64_t)key[s & (uint64_t)(slots - 1)] != want) s++;
+                    node = child[s & (uint64_t)(slots - 1)];
+                    if (node < 0) break;
+                    if (k >= first && column[node] >= 0) y[column[node]] += 1.0f;
+                }
+            }
+        }
+    }
+    return CNN_OK;
+}
 //@ end
 #endif

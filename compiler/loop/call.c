@@ -35,6 +35,8 @@ static Ex given(const Node *n, size_t i) {
     return e_int(v);
 }
 
+static Ex dim0(const Node *n, int operand) { return n->in[operand]->shape[0]; }
+
 void lower_call(Lower *l, Node *n, Block *b) {
     const Val *x = n->nin ? n->in[0] : NULL, *y = &n->out[0];
     if (n->call == &call_zip_map) {
@@ -55,6 +57,18 @@ void lower_call(Lower *l, Node *n, Block *b) {
         s = helper(l, n, "cnn_string_split", 3, (Ex[]){count, given(n, 0), y->shape[y->rank - 1]}, b);
     } else if (n->call == &call_string_find) {
         s = helper(l, n, "cnn_string_find", 3, (Ex[]){count, val_numel(n->in[2]), val_numel(n->in[3])}, b);
+    } else if (n->call == &call_string_case) {
+        s = helper(l, n, "cnn_string_case", 5, (Ex[]){count, dim0(n, 1), dim0(n, 2), dim0(n, 3), dim0(n, 4)}, b);
+        s.heap = l->prog->heap = true;
+    } else if (n->call == &call_regex_match) {
+        s = helper(l, n, "cnn_regex_match", 2, (Ex[]){count, given(n, 0)}, b);
+    } else if (n->call == &call_token_count) {
+        s = helper(l, n, "cnn_token_count", 4, (Ex[]){count, given(n, 0), given(n, 1), given(n, 2)}, b);
+    } else if (n->call == &call_token_split) {
+        s = helper(l, n, "cnn_token_split", 6, (Ex[]){count, given(n, 0), given(n, 1), given(n, 2), given(n, 3), y->shape[y->rank - 1]}, b);
+    } else if (n->call == &call_ngram_count) {
+        s = helper(l, n, "cnn_ngram_count", 7,
+                   (Ex[]){x->shape[0], x->shape[1], dim0(n, 1), y->shape[1], given(n, 0), given(n, 1), given(n, 2)}, b);
     } else {
         fatal("%s: generated code has no %s", n->name ? n->name : "a node", n->call->name);
     }

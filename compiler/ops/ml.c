@@ -373,14 +373,18 @@ static void array_feature_extractor(Op *o) {
     o->out[0] = x->rank == 1 ? unsqueeze(o, z, 0) : z;
 }
 
-/* y[.., i] = x[..] == category i */
+/* y[.., i] = x[..] == category i; without `zeros` it must be one of them */
 static void one_hot_encoder(Op *o) {
     const int64_t *v = NULL;
     Val *x = o->in[0];
-    int n = attr_ints(o, "cats_int64s", &v);
-    if (x->dt == STR || n <= 0) op_fail(o, "categories that are strings are not supported");
-    Val *hit = map2(o, FN_eq, unsqueeze(o, cast(o, x, I64), x->rank), const_ints(o, n, v));
-    o->out[0] = cast(o, hit, F32);
+    const DataStr *s = NULL;
+    int n = attr_ints(o, "cats_int64s", &v), ns = attr_strs(o, "cats_strings", &s);
+    if ((x->dt == STR ? ns : n) <= 0) op_fail(o, "the categories of %s are missing", x->dt == STR ? "strings" : "numbers");
+    n = x->dt == STR ? ns : n;
+    Val *at = x->dt == STR ? find_string(o, x, n, s) : find_number(o, cast(o, x, I64), val_const(const_ints(o, n, v)));
+    Val *all = iota(o, I64, e_int(n));
+    if (!attr_int(o, "zeros")) at = lookup(o, b_copy(o->g, all), at); // one that is not there ends the run
+    o->out[0] = cast(o, map2(o, FN_eq, unsqueeze(o, at, x->rank), all), F32);
 }
 
 static Val *attr_list(Op *o, const char *what, DType *dt) {
@@ -416,25 +420,18 @@ static Val *label_default(Op *o, DType dt) {
     return unsqueeze(o, v, 0);
 }
 
-/* 1 + the last k with keys[k] == x, 0 without one; strings by comparing constants only */
+/* 1 + the last k with keys[k] == x, 0 without one */
 static Val *find_key(Op *o, Val *x, Val *keys) {
-    const Data *k = val_const(keys), *d = val_const(x);
+    const Data *k = val_const(keys);
     if (!k) op_fail(o, "the keys are not constant");
-    if (x->dt == STR) {
-        if (!d) op_fail(o, "looking up strings that are not constant is not supported");
-        Data *r = data_new(I64, d->n);
-        const DataStr *a = d->p, *b = k->p;
-        for (size_t i = 0; i < d->n; i++)
-            for (size_t j = 0; j < k->n; j++)
-                if (a[d->splat ? 0 : i].n == b[j].n && !memcmp(a[d->splat ? 0 : i].p, b[j].p, b[j].n))
-                    data_set(r, i, (Scalar){.i = (int64_t)j + 1});
-        return b_const(o->g, r, x->rank, x->shape);
+    if ((x->dt == STR) != (k->dt == STR)) op_fail(o, "input 0 is %s, the keys are %s", dt_onnx_name(x->dt), dt_onnx_name(k->dt));
+    DataStr *s = NULL;
+    if (k->dt == STR) {
+        s = NEWN(DataStr, k->n + 1);
+        for (size_t i = 0; i < k->n; i++) s[i] = ((const DataStr *)k->p)[k->splat ? 0 : i];
     }
-    Val *v = unsqueeze(o, cast(o, x, keys->dt), x->rank), *hit = map2(o, FN_eq, v, keys);
-    if (dt_is_float(keys->dt))
-        hit = map2(o, FN_or, hit, map2(o, FN_and, map1(o, FN_isnan, v), map1(o, FN_isnan, keys)));
-    Val *index = add(o, iota(o, I64, dim(keys, 0)), scalar_int(o, I64, 1));
-    return reduce_max(o, select(o, hit, index, scalar_int(o, I64, 0)), 1, (int[]){x->rank}, false);
+    Val *at = s ? find_string(o, x, (int64_t)k->n, s) : find_number(o, x, k);
+    return add(o, at, scalar_int(o, I64, 1));
 }
 
 static void map_labels(Op *o, Val *keys, Val *values, Val *none) {

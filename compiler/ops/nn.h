@@ -53,6 +53,10 @@ Val *offset_int(Op *o, Val *x, Val *zero);                                    //
 Val *call1(Op *o, const CallDef *def, int n, Val *const *in, int nargs, const int64_t *args, DType dt, int rank, const Ex *shape); // a call of one result
 Val *cast_string(Op *o, Val *x, DType dt); // from strings, or to them
 
+// find.c: the index of x among constants, or -1; of equal ones the last
+Val *find_string(Op *o, Val *x, int64_t n, const DataStr *key);
+Val *find_number(Op *o, Val *x, const Data *key); // x is cast to the keys' type; NaN is found too
+
 // ml.c: constants, tables and transforms of the classical models.
 Val *const_ints(Op *o, int n, const int64_t *v);            // i64 [n]
 Val *const_floats(Op *o, DType dt, int n, const double *v); // [n]

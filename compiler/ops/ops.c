@@ -35,6 +35,8 @@
     X(ops_sequence, "")                                                                                                \
     X(ops_detect, "")                                                                                                  \
     X(ops_string, "")                                                                                                  \
+    X(ops_text, "")                                                                                                    \
+    X(ops_tokenizer, "com.microsoft")                                                                                  \
     X(ops_ml, "ai.onnx.ml")                                                                                            \
     X(ops_microsoft, "com.microsoft")
 

@@ -7,7 +7,10 @@ static const struct { const char *name; CallEval *eval; } table[] = {
     { "string_concat", eval_string_concat },   { "string_print", eval_string_print },
     { "string_to_f64", eval_string_to_f64 },   { "string_to_i64", eval_string_to_i64 },
     { "string_pieces", eval_string_pieces },   { "string_split", eval_string_split },
-    { "string_find", eval_string_find },       { NULL, NULL },
+    { "string_find", eval_string_find },       { "string_case", eval_string_case },
+    { "regex_match", eval_regex_match },       { "token_count", eval_token_count },
+    { "token_split", eval_token_split },       { "ngram_count", eval_ngram_count },
+    { NULL, NULL },
 };
 
 CallEval *call_eval(const char *name) {
