@@ -142,12 +142,12 @@ static inline int cnn_shortest(uint64_t m, int e, int close, char *digit, int *p
 }
 
 //@ cnn_float_text: cnn_shortest
-/* NumPy's layout of n digits: plain from 1e-4 to 1e16, else with an exponent. Returns the length, at most 32. */
-static inline size_t cnn_float_text(const char *digit, int n, int point, int negative, char *s) {
+/* NumPy's layout of n digits: plain unless `exponent`. Returns the length, at most 32. */
+static inline size_t cnn_float_text(const char *digit, int n, int point, int negative, int exponent, char *s) {
     size_t len = 0;
     int i, e = point - 1;
     if (negative) s[len++] = '-';
-    if (e >= -4 && e < 16) {
+    if (!exponent) {
         if (point <= 0) {
             s[len++] = '0';
             s[len++] = '.';
@@ -176,8 +176,9 @@ static inline size_t cnn_float_text(const char *digit, int n, int point, int neg
 }
 
 //@ cnn_ieee_text: cnn_float_text
-/* The float with these bits, of `wide` bits of exponent and `frac` bits of fraction. */
-static inline size_t cnn_ieee_text(uint64_t bits, int wide, int frac, char *s) {
+/* The float with these bits, of `wide` bits of exponent and `frac` bits of fraction: plain from `least`, the bits of the
+   first number that is 1e-4 or more, to below 10^most. */
+static inline size_t cnn_ieee_text(uint64_t bits, int wide, int frac, uint64_t least, int most, char *s) {
     const uint64_t f = bits & ((UINT64_C(1) << frac) - 1);
     const int e = (int)(bits >> frac & ((1u << wide) - 1u)), negative = (int)(bits >> (wide + frac) & 1), bias = (1 << (wide - 1)) - 1 + frac;
     char digit[24];
@@ -191,17 +192,17 @@ static inline size_t cnn_ieee_text(uint64_t bits, int wide, int frac, char *s) {
     digit[0] = '0';
     if (e) n = cnn_shortest(f | UINT64_C(1) << frac, e - bias, f == 0 && e > 1, digit, &point);
     else if (f) n = cnn_shortest(f, 1 - bias, 0, digit, &point);
-    return cnn_float_text(digit, n, point, negative, s);
+    return cnn_float_text(digit, n, point, negative, (e || f) && ((bits & ((UINT64_C(1) << (wide + frac)) - 1)) < least || point > most), s);
 }
 
 //@ cnn_print_f64: cnn_ieee_text cnn_f64_bits
-static inline size_t cnn_print_f64(double v, char *s) { return cnn_ieee_text(cnn_f64_bits(v), 11, 52, s); }
+static inline size_t cnn_print_f64(double v, char *s) { return cnn_ieee_text(cnn_f64_bits(v), 11, 52, UINT64_C(0x3f1a36e2eb1c432d), 16, s); }
 
 //@ cnn_print_f32: cnn_ieee_text cnn_f32_bits
-static inline size_t cnn_print_f32(float v, char *s) { return cnn_ieee_text(cnn_f32_bits(v), 8, 23, s); }
+static inline size_t cnn_print_f32(float v, char *s) { return cnn_ieee_text(cnn_f32_bits(v), 8, 23, 0x38d1b718u, 6, s); }
 
 //@ cnn_print_f16: cnn_ieee_text
-static inline size_t cnn_print_f16(uint16_t v, char *s) { return cnn_ieee_text(v, 5, 10, s); }
+static inline size_t cnn_print_f16(uint16_t v, char *s) { return cnn_ieee_text(v, 5, 10, 0x068eu, 3, s); }
 
 //@ cnn_print_u64:
 static inline size_t cnn_print_u64(uint64_t v, char *s) {

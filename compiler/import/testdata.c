@@ -81,12 +81,12 @@ static bool compare(const char *name, const Tensor *got, const Tensor *want) {
     for (size_t i = 0; i < n; i++) {
         bool ok;
         if (want->dt == STR) {
-            const DataStr *a = (const DataStr *)got->data->p + i,
+            const DataStr *a = (const DataStr *)got->data->p + (got->data->splat ? 0 : i),
                           *b = (const DataStr *)want->data->p + (want->data->splat ? 0 : i);
             ok = a->n == b->n && (a->n == 0 || !memcmp(a->p, b->p, a->n));
         } else if (want->dt == C64 || want->dt == C128) {
             size_t size = dt_size(want->dt);
-            ok = !memcmp((const char *)got->data->p + i * size,
+            ok = !memcmp((const char *)got->data->p + (got->data->splat ? 0 : i) * size,
                          (const char *)want->data->p + (want->data->splat ? 0 : i) * size, size);
         } else {
             ok = close_enough(want->dt, data_get(got->data, i), data_get(want->data, i), &worst);

@@ -58,7 +58,7 @@ void lower_call(Lower *l, Node *n, Block *b) {
     } else if (n->call == &call_string_find) {
         s = helper(l, n, "cnn_string_find", 3, (Ex[]){count, val_numel(n->in[2]), val_numel(n->in[3])}, b);
     } else if (n->call == &call_string_case) {
-        s = helper(l, n, "cnn_string_case", 5, (Ex[]){count, dim0(n, 1), dim0(n, 2), dim0(n, 3), dim0(n, 4)}, b);
+        s = helper(l, n, "cnn_string_case", 5, (Ex[]){count, dim0(n, 1), dim0(n, 2), e_is(given(n, 0), 1) ? e_int(0) : dim0(n, 3), dim0(n, 4)}, b);
         s.heap = l->prog->heap = true;
     } else if (n->call == &call_regex_match) {
         s = helper(l, n, "cnn_regex_match", 2, (Ex[]){count, given(n, 0)}, b);

@@ -235,8 +235,8 @@ static void step_state(Build *b, int k, const int *byte, int *to) {
     b->full |= b->work > MAX_WORK;
 }
 
-const Regex *regex_compile(const char *pattern, size_t n, const char **why) {
-    const ReNode *tree = regex_parse(pattern, n, why);
+const Regex *regex_compile(const char *pattern, size_t n, bool dot_all, const char **why) {
+    const ReNode *tree = regex_parse(pattern, n, dot_all, why);
     if (!tree) return NULL;
     Build *b = NEW(Build);
     Regex *re = b->re = NEW(Regex);

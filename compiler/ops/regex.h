@@ -18,5 +18,5 @@ typedef struct {
 // The automaton of a pattern of n bytes; NULL with *why set: a syntax that RE2 does not have or the
 // pattern is not valid UTF-8, or the automaton would have more than REGEX_STATES states.
 enum { REGEX_STATES = 10000 };
-const Regex *regex_compile(const char *pattern, size_t n, const char **why);
+const Regex *regex_compile(const char *pattern, size_t n, bool dot_all, const char **why); // dot_all: . matches a line's end too
 #endif

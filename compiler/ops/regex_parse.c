@@ -392,16 +392,22 @@ static ReNode *pair(ReKind kind, ReNode *a, ReNode *b) {
 
 static ReNode *parse_sequence(Parser *p) {
     ReNode *all = node(RE_EMPTY);
-    while (!at_end(p) && *p->s != '|' && *p->s != ')') {
+    bool quoted = false; // between \Q and \E
+    while (!at_end(p) && (quoted || (*p->s != '|' && *p->s != ')'))) {
         int min, max;
-        bool flags;
-        if (take(p, "\\Q")) {
-            while (!at_end(p) && !take(p, "\\E")) all = pair(RE_CAT, all, char_node(p, next_char(p)));
+        bool flags = false;
+        if (take(p, quoted ? "\\E" : "\\Q")) {
+            quoted = !quoted;
             continue;
         }
-        if (*p->s == '*' || *p->s == '+' || *p->s == '?') bad(p, "a repetition has nothing to repeat");
-        ReNode *n = parse_one(p, &flags);
+        if (!quoted && (*p->s == '*' || *p->s == '+' || *p->s == '?')) bad(p, "a repetition has nothing to repeat");
+        ReNode *n = quoted ? char_node(p, next_char(p)) : parse_one(p, &flags);
         if (flags) continue;
+        if (quoted && !take(p, "\\E")) {
+            all = pair(RE_CAT, all, n);
+            continue;
+        }
+        quoted = false;
         if (parse_repeat(p, &min, &max)) {
             ReNode *r = node(RE_REPEAT);
             r->a = n, r->min = min, r->max = max;
@@ -419,10 +425,11 @@ static ReNode *parse_alternatives(Parser *p) {
     return n;
 }
 
-ReNode *regex_parse(const char *s, size_t n, const char **why) {
+ReNode *regex_parse(const char *s, size_t n, bool dot_all, const char **why) {
     Parser *p = NEW(Parser);
     p->s = s;
     p->end = s + n;
+    p->dot_all = dot_all;
     if (setjmp(p->fail)) {
         *why = p->why;
         return NULL;

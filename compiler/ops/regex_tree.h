@@ -16,5 +16,5 @@ struct ReNode {
     ReNode *a, *b;   // RE_CAT, RE_ALT; a alone of RE_REPEAT
     int min, max;    // RE_REPEAT; max -1: any number
 };
-ReNode *regex_parse(const char *s, size_t n, const char **why); // NULL: *why says what is wrong
+ReNode *regex_parse(const char *s, size_t n, bool dot_all, const char **why); // NULL: *why says what is wrong
 #endif

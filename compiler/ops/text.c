@@ -75,21 +75,21 @@ static Val *const_bytes(Op *o, const uint8_t *v, int64_t n) {
     return b_const(o->g, d, 1, &shape);
 }
 
-static const Regex *compiled(Op *o, DataStr pattern) {
+static const Regex *compiled(Op *o, DataStr pattern, bool dot_all) {
     const char *why = NULL;
-    const Regex *re = regex_compile(pattern.p, pattern.n, &why);
+    const Regex *re = regex_compile(pattern.p, pattern.n, dot_all, &why);
     if (!re) op_fail(o, "the regular expression '%.*s' is not supported: %s", (int)(pattern.n > 200 ? 200 : pattern.n), pattern.p, why);
     return re;
 }
 
 /* The tables of n patterns one behind the other; info: of each the classes and where its rows begin. */
-static Automata automata(Op *o, int n, const DataStr *pattern) {
+static Automata automata(Op *o, int n, const DataStr *pattern, bool dot_all) {
     uint8_t *classes = NEWN(uint8_t, 256 * n + 1);
     int32_t *starts = NEWN(int32_t, 4 * n + 1), *info = NEWN(int32_t, 2 * n + 1);
     uint16_t *all = NULL;
     int64_t size = 0;
     for (int i = 0; i < n; i++) {
-        const Regex *re = compiled(o, pattern[i]);
+        const Regex *re = compiled(o, pattern[i], dot_all);
         int64_t len = (int64_t)re->nstate * (re->nclass + 1);
         memcpy(classes + 256 * i, re->class_of, 256);
         for (int k = 0; k < REGEX_CONTEXTS; k++) starts[4 * i + k] = re->start[k];
@@ -110,13 +110,13 @@ static Automata automata(Op *o, int n, const DataStr *pattern) {
 static void regex_full_match(Op *o) {
     const char *s = attr_str(o, "pattern");
     DataStr pattern = {s, strlen(s)};
-    Automata a = automata(o, 1, &pattern);
+    Automata a = automata(o, 1, &pattern, false);
     Val *in[4] = {o->in[0], a.classes, a.table, a.starts};
     int64_t nclass = ((const int32_t *)val_const(a.info)->p)[0];
     o->out[0] = call1(o, &call_regex_match, 4, in, 1, &nclass, BOOL, o->in[0]->rank, o->in[0]->shape);
 }
 
-/* y = the tokens of x along a new last axis: what lies between the separators (regular expressions), or what
+/* As onnxruntime: y = the tokens of x along a new last axis: what lies between the separators (regular expressions), or what
  * tokenexp matches, or, for a separator "", the characters; with a mark at either end, filled up by pad_value */
 static void tokenizer(Op *o) {
     enum { BETWEEN, MATCHES, CHARACTERS, MOST = 16 };
@@ -130,11 +130,11 @@ static void tokenizer(Op *o) {
     if (exp) args[0] = 1, args[1] = MATCHES, by = &expression;
     else if (n == 1 && by[0].n == 0) args[1] = CHARACTERS, by = &any;
     if (x->rank == MAX_RANK) op_fail(o, "input 0 has too many dimensions");
-    Automata a = automata(o, (int)args[0], by);
+    Automata a = automata(o, (int)args[0], by, true);
     Val *in[6] = {x, a.classes, a.table, a.starts, a.info, const_strs(o, 1, &fill)};
     Val *count = call1(o, &call_token_count, 5, in, 3, args, I64, x->rank, x->shape);
     Val *most = map2(o, FN_max, reduce(o, RED_MAX, count, -1, NULL, false), scalar_int(o, I64, 0));
-    if (args[3]) most = add(o, most, scalar_int(o, I64, 2));
+    if (args[3]) most = add(o, most, mul(o, map2(o, FN_min, most, scalar_int(o, I64, 1)), scalar_int(o, I64, 2))); // without a token no marks
     Ex shape[MAX_RANK];
     for (int i = 0; i < x->rank; i++) shape[i] = x->shape[i];
     shape[x->rank] = most->elems ? most->elems[0] : e_size(most, 0, NULL);

@@ -78,7 +78,7 @@ static char *float_text(DType dt, double v) {
     if (v == 0) return arena_printf("%s0.0", sign);
     shortest(dt, fabs(v), d, &e);
     int n = (int)strlen(d);
-    if (e < -4 || e >= 16) return arena_printf("%s%c%s%se%c%02d", sign, d[0], n > 1 ? "." : "", d + 1, e < 0 ? '-' : '+', abs(e));
+    if (fabs(v) < 1e-4 || fabs(v) >= (dt == F16 ? 1e3 : dt == F32 ? 1e6 : 1e16)) return arena_printf("%s%c%s%se%c%02d", sign, d[0], n > 1 ? "." : "", d + 1, e < 0 ? '-' : '+', abs(e));
     if (e < 0) return arena_printf("%s0.%.*s%s", sign, -e - 1, "0000", d);
     s = arena_printf("%s%.*s%.*s.%s", sign, e + 1 < n ? e + 1 : n, d, e + 1 > n ? e + 1 - n : 0, "0000000000000000", e + 1 < n ? d + e + 1 : "0");
     return s;
@@ -242,7 +242,14 @@ static int key_order(const void *pa, const void *pb) {
     const Key *a = pa, *b = pb;
     size_t n = a->s.n < b->s.n ? a->s.n : b->s.n;
     int c = n ? memcmp(a->s.p, b->s.p, n) : 0;
-    return c ? c : a->s.n < b->s.n ? -1 : a->s.n > b->s.n;
+    if (!c) c = a->s.n < b->s.n ? -1 : a->s.n > b->s.n;
+    return c ? c : a->i < b->i ? 1 : a->i > b->i ? -1 : 0; // the last of equal ones first
+}
+
+static int find_order(const void *pa, const void *pb) {
+    Key a = *(const Key *)pa, b = *(const Key *)pb;
+    a.i = b.i = 0;
+    return key_order(&a, &b);
 }
 
 int eval_string_find(const Node *n, Tensor *const *in, Tensor **out) {
@@ -251,10 +258,13 @@ int eval_string_find(const Node *n, Tensor *const *in, Tensor **out) {
     Key *key = NEWN(Key, nk + 1);
     for (size_t i = 0; i < nk; i++) key[i] = (Key){ str_at(in[1], i), (int64_t)i };
     qsort(key, nk, sizeof *key, key_order);
+    size_t m = 0;
+    for (size_t i = 0; i < nk; i++)
+        if (!m || key[i].s.n != key[m - 1].s.n || memcmp(key[i].s.p, key[m - 1].s.p, key[i].s.n)) key[m++] = key[i];
     out[0] = tensor_like(in[0], I64, in[0]->rank, 0);
     for (size_t i = 0; i < out[0]->data->n; i++) {
         Key want = { str_at(in[0], i), 0 };
-        const Key *k = bsearch(&want, key, nk, sizeof *key, key_order);
+        const Key *k = bsearch(&want, key, m, sizeof *key, find_order);
         data_set(out[0]->data, i, (Scalar){ .i = k ? k->i : -1 });
     }
     return CNN_OK;

@@ -151,14 +151,14 @@ int eval_token_split(const Node *n, Tensor *const *in, Tensor **out) {
         int k = tokens_of(n, in, str_at(in[0], i)).n;
         if (k > m) m = k;
     }
-    if (mark) m += 2;
+    if (mark && m) m += 2;
     out[0] = tensor_like(in[0], STR, in[0]->rank + 1, m);
     for (size_t i = 0; i < count; i++) {
         Tokens t = tokens_of(n, in, str_at(in[0], i));
         size_t end = (i + 1) * (size_t)m;
-        if (mark) set_str(out[0], at++, "\2", 1);
+        if (mark && m) set_str(out[0], at++, "\2", 1);
         for (int k = 0; k < t.n; k++) set_str(out[0], at++, t.v[k].p, t.v[k].n);
-        if (mark) set_str(out[0], at++, "\3", 1);
+        if (mark && m) set_str(out[0], at++, "\3", 1);
         while (at < end) set_str(out[0], at++, str_at(in[5], 0).p, str_at(in[5], 0).n);
     }
     return CNN_OK;
