@@ -2,6 +2,7 @@
 // The normal form of a contraction: reduce(add, mul(a, b)) over views, found by pushing indices
 // from the reduce down to values that have buffers. See docs/contractions.md.
 #include "loop/loop.h"
+#include <string.h>
 
 typedef struct { Val *v; Ex *idx; bool in_mul; } Item; // in_mul: below a product, where a sum may not be merged
 typedef struct {
@@ -326,4 +327,20 @@ bool contract_find(Lower *l, Val *reduce, Contraction *c) {
         return true;
     }
     return false;
+}
+
+bool contract_find_at(Lower *l, Val *reduce, int nvar, const Ex *var, const Ex *out, Contraction *c) {
+    Walk *w = &(Walk){.l = l, .c = c, .split = -1};
+    *c = (Contraction){.reduce = reduce, .nout = reduce->rank, .nvar = nvar};
+    memcpy(c->var, var, sizeof *var * (size_t)nvar);
+    memcpy(c->out, out, sizeof *out * (size_t)reduce->rank);
+    for (int i = 0; i < reduce->rank; i++) w->by[i] = 1;
+    push(w, reduce, c->out, false);
+    for (int steps = 0; w->n > 0; steps++) {
+        Item it = w->stack[--w->n];
+        if (steps == 1024 || !step(w, it, steps == 0) || c->empty) return false;
+    }
+    c->nred = c->nvar - nvar;
+    if (c->nfactor != 2 || !normalize(w) || c->nvar - c->nred != nvar) return false;
+    return !memcmp(c->var, var, sizeof *var * (size_t)nvar); // none was taken apart
 }

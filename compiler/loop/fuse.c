@@ -2,7 +2,7 @@
 // Decides which values get buffers. Walks from the results back: a value is evaluated where it is
 // used (inlined) unless it is used more than once, would be recomputed by a repeating view, or its
 // primitive needs memory. One reduction with the pointwise chain after it is one root.
-#include "loop/loop.h"
+#include "loop/attention.h"
 
 enum { MAX_DEPTH = 48 }; // of an inlined chain: bounds the recursion of gen and the size of an expression
 
@@ -100,6 +100,14 @@ static bool decide(Lower *l, const Use *use, const bool *cheap, Val **reduce_of,
     return false;
 }
 
+// The probabilities of an attention are computed by the nest that uses them: so are its scores, once each.
+static void use_attention(Lower *l, Use *use, Attention *a, int slot) {
+    l->uses[a->s->id] += l->uses[a->p->id];
+    use[a->s->id].slot = a->slot = slot;
+    use[a->s->id].clean = true;
+    if (!use[a->s->id].depth) use[a->s->id].depth = 1;
+}
+
 void fuse(Lower *l) {
     Graph *g = l->g;
     Use *use = NEWN(Use, g->nval);
@@ -107,6 +115,7 @@ void fuse(Lower *l) {
     int nslot = 0, cap = 0;
     l->uses = NEWN(int, g->nval);
     l->root = NEWN(bool, g->nval);
+    attention_find(l);
     for (int i = 0; i < g->nnode; i++) cap += g->node[i]->nin + 1;
     Val **reduce_of = NEWN(Val *, cap + 1);
     int *slot_of = NEWN(int, cap + 1); // first slot of a node's nests
@@ -126,6 +135,13 @@ void fuse(Lower *l) {
         for (int k = 0; k < n->nout; k++) used |= l->uses[n->out[k].id] > 0;
         if (!used) continue;
         Val *v = &n->out[0];
+        Attention *a = l->attention[v->id];
+        if (a && v == a->p) {
+            slot_of[n->id] = use[v->id].slot;
+            use_attention(l, use, a, nslot++);
+            continue;
+        }
+        if (a) use[a->v->id].repeats = true; // the values are in memory
         bool root = decide(l, use, cheap, reduce_of, v);
         for (int k = 0; k < n->nout; k++) l->root[n->out[k].id] = root;
         int slot = root ? nslot : use[v->id].slot;
@@ -135,6 +151,10 @@ void fuse(Lower *l) {
         u->crop = !reduce_of[slot] && (root || (u->clean && l->uses[v->id] == 1)) && crops(v);
         if ((n->op == P_reduce || n->op == P_unwindow || u->crop) && !reduce_of[slot]) reduce_of[slot] = v;
         for (int k = 0; k < n->nin; k++) use_operand(l, use, n, k, root, n->op == P_concat && root ? slot + k : slot);
+    }
+    for (int i = 0; i < g->nnode; i++) {
+        Attention *a = l->attention[g->node[i]->out[0].id];
+        if (a) a->scores = reduce_of[a->slot];
     }
     for (int i = 0; i < g->nnode; i++) {
         Node *n = g->node[i];

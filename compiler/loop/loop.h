@@ -125,6 +125,7 @@ typedef struct {
     int winograd;    // m of Winograd's F(m,3), set by winograd_choose; 0: none
 } Root;
 
+typedef struct Attention Attention; // attention.h
 typedef struct Lower Lower; // one graph being lowered; its regions have Lowers of their own
 struct Lower {
     Graph *g;
@@ -134,6 +135,7 @@ struct Lower {
     Buf **buf;       // by value id: its buffer, or NULL when inlined
     int *uses;       // by value id: evaluations by roots, views looked through
     bool *root;      // by value id
+    Attention **attention; // by value id of its result and of its probabilities
     Root *roots; int nroots, cap_roots;
     Block *main;     // the function's body
     Val **capture;   // of a region, by value id: the outer value that a parameter stands for, or NULL
@@ -212,6 +214,7 @@ typedef struct {
 // are contractions of their own. 0: refused, use nest.
 int contract_phases(Lower *l, Val *reduce, Contraction ***phases);
 bool contract_find(Lower *l, Val *reduce, Contraction *c); // the first phase that is not empty; false: refused
+bool contract_find_at(Lower *l, Val *reduce, int nvar, const Ex *var, const Ex *out, Contraction *c); // of the element `out`, in these variables
 
 // loop/layout.c: require: roots and buffers. sets: order and strides of work buffers.
 void layout(Lower *l);

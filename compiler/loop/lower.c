@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Lowering of a graph: roots, their buffers and layout, a statement tree for each.
-#include "loop/loop.h"
+#include "loop/attention.h"
 #include <ctype.h>
 #include <string.h>
 
@@ -73,7 +73,7 @@ static void lower_root(Lower *l, Root *r, Block *b) {
         bool bound = direct && r->expr == r->val;
         Buf *own = l->buf[r->val->id];
         if (bound) l->buf[r->val->id] = NULL; // its expression, not the buffer it goes to
-        if (!r->reduce || !(winograd(l, r, body) || tile(l, r, body))) nest(l, r, body);
+        if (!r->reduce || !(attention_nest(l, r, body) || winograd(l, r, body) || tile(l, r, body))) nest(l, r, body);
         if (bound) l->buf[r->val->id] = own;
     }
     append(b, (Stmt){.kind = ST_FUNC, .body = body->first, .buf = r->buf,

@@ -212,6 +212,17 @@ static int earlier_first(const void *a, const void *b) {
     return x->first != y->first ? x->first - y->first : x->id - y->id;
 }
 
+// Behind those that are alive at the same time and have their place already.
+static void place_scratch(Program *p, int at) {
+    Buf *b = p->bufs[at];
+    b->offset = e_int(0);
+    for (int i = 0; i < at; i++) {
+        const Buf *o = p->bufs[i];
+        if (o->kind == B_WORK && o->scratch && o->offset && o->last >= 0 && overlap(o, b)) b->offset = e_max(b->offset, e_add(o->offset, bytes(o)));
+    }
+    p->scratch_size = e_max(p->scratch_size, e_add(b->offset, bytes(b)));
+}
+
 void plan(Program *p, const Options *opt) {
     int step = 0, nf = 0, ns = 0;
     lifetimes(p->body, &step, p);
@@ -226,11 +237,10 @@ void plan(Program *p, const Options *opt) {
     for (int i = 0; i < p->nbufs; i++) {
         Buf *b = p->bufs[i];
         if (b->kind != B_WORK || b->alias || b->last < 0) continue;
-        if (b->scratch) b->offset = e_int(0);
+        if (b->scratch && b->dynamic) b->offset = e_int(0);
         if (b->dynamic) continue;
-        if (b->scratch) {
-            p->scratch_size = e_max(p->scratch_size, bytes(b));
-        } else if (fixed(b) >= 0) fix[nf++] = b;
+        if (b->scratch) place_scratch(p, i);
+        else if (fixed(b) >= 0) fix[nf++] = b;
         else sym[ns++] = b;
     }
     Ex top = e_int(place_fixed(fix, nf));

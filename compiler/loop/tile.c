@@ -26,7 +26,7 @@ static double work(const Contraction *c) {
     return w;
 }
 
-bool tile_parallel(const Tiling *t) { return work(&t->c) >= (double)PARALLEL_WORK; }
+bool tile_parallel(const Tiling *t) { return !t->inner && work(&t->c) >= (double)PARALLEL_WORK; }
 
 static bool is_red(const Contraction *c, int i) { return i >= c->nvar - c->nred; }
 
@@ -369,6 +369,7 @@ static void emit_tree(Tiling *t, Block *b) {
     for (int i = 0; i < t->nouter; i++) b = loop_over(ls, b, t->outer[i], t->outer[i]->extent);
     rows_and_panels(t, ls, b, inside);
     Stmt *par = mark_parallel(t, ls);
+    if (pack && t->inner) t->packed->scratch = true;
     if (!pack || !par) return;
     for (int i = 0; i < nbatch; i++) t->packed->scratch |= ls->loop[i] == par;
     if (!t->packed->scratch && enough(pack, 2)) pack->parallel = true;
@@ -384,25 +385,33 @@ static bool settle_patterns(Tiling *t) {
     return true;
 }
 
-// The plan of one phase. NULL: refused.
-static Tiling *prepare(Lower *l, Root *r, const Contraction *c) {
-    Tiling *t = NEW(Tiling);
-    *t = (Tiling){.l = l, .root = r, .target = target_find(l->opt ? l->opt->target : NULL), .c = *c, .dt = c->reduce->dt};
-    if (!t->target || (t->dt != F32 && t->dt != F64) || !tile_root_index(l, r, c, t->out_idx)) return NULL;
+// The plan of a contraction whose place in the result is set. false: refused.
+static bool prepare(Tiling *t) {
+    const Contraction *c = &t->c;
+    t->target = target_find(t->l->opt ? t->l->opt->target : NULL);
+    t->dt = c->reduce->dt;
+    if (!t->target || (t->dt != F32 && t->dt != F64)) return false;
     t->lanes = t->target->lanes * 4 / (int)dt_size(t->dt);
-    if (t->lanes < 2) return NULL;
-    Ex at[MAX_RANK];
-    for (int i = 0; i < r->expr->rank; i++) at[i] = r->at && i == r->axis ? e_add(t->out_idx[i], r->at) : t->out_idx[i];
-    t->out_off = buf_offset(r->buf, at);
-    if (c->empty) return t;
+    if (t->lanes < 2) return false;
+    if (c->empty) return true;
     for (int i = 0; i < 2; i++) {
-        if (c->factor[i].buf->dt != t->dt) return NULL;
+        if (c->factor[i].buf->dt != t->dt) return false;
         t->buf[i] = c->factor[i].buf;
         t->off[i] = buf_offset(t->buf[i], c->factor[i].idx);
     }
     t->dot = dot_wins(t);
-    if (!t->dot && (choose(t) >= 1e100 || !settle_patterns(t))) return NULL;
-    return t;
+    return t->dot || (choose(t) < 1e100 && settle_patterns(t));
+}
+
+// The plan of one phase of a root. NULL: refused.
+static Tiling *plan_phase(Lower *l, Root *r, const Contraction *c) {
+    Tiling *t = NEW(Tiling);
+    *t = (Tiling){.l = l, .root = r, .c = *c};
+    if (!tile_root_index(l, r, c, t->out_idx)) return NULL;
+    Ex at[MAX_RANK];
+    for (int i = 0; i < r->expr->rank; i++) at[i] = r->at && i == r->axis ? e_add(t->out_idx[i], r->at) : t->out_idx[i];
+    t->out_off = buf_offset(r->buf, at);
+    return prepare(t) ? t : NULL;
 }
 
 // A phase without products: the epilogue of 0.
@@ -429,11 +438,22 @@ bool tile(Lower *l, Root *r, Block *b) {
     int n = contract_phases(l, r->reduce, &phase);
     Tiling **t = NEWN(Tiling *, n + 1);
     for (int i = 0; i < n; i++)
-        if (!(t[i] = prepare(l, r, phase[i]))) return false;
+        if (!(t[i] = plan_phase(l, r, phase[i]))) return false;
     for (int i = 0; i < n; i++) {
         if (t[i]->c.empty) fill(t[i], b);
         else if (t[i]->dot) tile_dot(t[i], b);
         else tile_phase(t[i], b);
     }
     return n > 0;
+}
+
+bool tile_part(Lower *l, const Contraction *c, Buf *to, Ex off, TileFinish *finish, void *ctx, Block *b) {
+    Root *r = NEW(Root);
+    Tiling *t = NEW(Tiling);
+    *r = (Root){.buf = to};
+    *t = (Tiling){.l = l, .root = r, .c = *c, .out_off = off, .finish = finish, .ctx = ctx, .inner = true};
+    if (c->empty || !prepare(t)) return false;
+    if (t->dot) tile_dot(t, b);
+    else tile_phase(t, b);
+    return true;
 }

@@ -18,9 +18,14 @@ typedef struct {
     const uint32_t *live; // by value of the pattern variable: which rows are inside; NULL: all
 } RowGroup;
 
+// What is stored for a sum, in terms of the contraction's variables; statements it needs go to b.
+typedef Sx *TileFinish(void *ctx, Block *b, Sx *sum);
+
 typedef struct {
     Lower *l;
     Root *root;
+    TileFinish *finish; void *ctx; // instead of root's expression
+    bool inner;                    // in a loop over threads already
     const Target *target;
     Contraction c;
     Ex out_idx[MAX_RANK], out_off; // root->expr's element; where it is stored
@@ -57,6 +62,9 @@ bool tile_parallel(const Tiling *t);// enough work for threads
 
 // loop/tile_path.c: the element of root->expr that element c->out of the reduce lands in; false: not one to one
 bool tile_root_index(Lower *l, const Root *r, const Contraction *c, Ex *idx);
+bool tile_index_of(Lower *l, Val *expr, Ex *at, const Val *target, Ex *idx); // target's element in expr's element `at`
+// loop/tile.c: a contraction that is a part of a nest, stored by finish into to[off]; false: refused
+bool tile_part(Lower *l, const Contraction *c, Buf *to, Ex off, TileFinish *finish, void *ctx, Block *b);
 // loop/tile_pack.c
 void tile_pack_const(Tiling *t);
 Stmt *tile_pack_run(Tiling *t, Block *b); // its outermost loop
@@ -64,6 +72,7 @@ Stmt *tile_pack_run(Tiling *t, Block *b); // its outermost loop
 double tile_dot_cost(const Tiling *t); // cycles for each multiply-add; 1e100: no
 void tile_dot(Tiling *t, Block *b);
 // loop/tile_kernel.c
+Sx *tile_finished(const Tiling *t, Block *b, Sx *sum); // what is stored for a sum
 void tile_bounds(const Tiling *t, Ex k, Ex *lo, Ex *hi); // of the loop over k, tightened by the cut guards
 void tile_kernel(Tiling *t, Block *b, Ex row0, int rows, bool partial, const uint32_t *live);
 // What follows the reduce, for lanes of it in a vector register, with var := by in all addresses; NULL: not on vectors.

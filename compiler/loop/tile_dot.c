@@ -223,8 +223,7 @@ static void store(Dot *d, Block *b, const Ex *row0, const bool *partial) {
     Block *in = row_loop(d, b, 0, row0[0], partial[0], &i[0]);
     in = row_loop(d, in, 1, row0[1], partial[1], &i[1]);
     Block *body = block_new(in);
-    gen_bind(body, t->c.reduce, t->c.out, sx_local(out, e_add(e_scale(i[0], d->rows[1]), i[1])));
-    Sx *x = gen(t->l, body, t->root->expr, t->out_idx);
+    Sx *x = tile_finished(t, body, sx_local(out, e_add(e_scale(i[0], d->rows[1]), i[1])));
     append(body, (Stmt){.kind = ST_STORE, .buf = t->root->buf, .e = t->out_off, .value = x});
     for (int f = 0; f < 2; f++) {
         Ex at = d->side[f] ? e_add(row0[f], i[f]) : NULL;

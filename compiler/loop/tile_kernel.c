@@ -179,6 +179,13 @@ static void fuse_one(Ex *e, void *ctx) {
     }
 }
 
+// What is stored for a sum.
+Sx *tile_finished(const Tiling *t, Block *b, Sx *sum) {
+    if (t->finish) return t->finish(t->ctx, b, sum);
+    gen_bind(b, t->c.reduce, t->c.out, sum);
+    return gen(t->l, b, t->root->expr, t->out_idx);
+}
+
 // A scalar epilogue statement's value along the lanes of a vector.
 static bool vectorizable(const Tiling *t, const Sx *x) {
     switch (x->kind) {
@@ -214,8 +221,7 @@ static void widen(const Tiling *t, Sx *x) {
 Stmt *tile_epilogue(Tiling *t, Block *up, Local *sum, int n, const Ex *var, const Ex *by) {
     Root *r = t->root;
     Block *b = block_new(up);
-    gen_bind(b, t->c.reduce, t->c.out, sx_local(sum, NULL));
-    Sx *x = gen(t->l, b, r->expr, t->out_idx);
+    Sx *x = tile_finished(t, b, sx_local(sum, NULL));
     if (x->dt != t->dt || r->buf->dt != t->dt) return NULL;
     if (x->kind != SX_LOCAL) x = sx_let(t->l, b, x);
     append(b, (Stmt){.kind = ST_STORE, .buf = r->buf, .e = t->out_off, .value = x});
@@ -275,8 +281,7 @@ static void element_epilogue(Kernel *k, Block *b, Ex row0, bool partial) {
     if (i->kind == X_VAR) in = for_loop(in, i, e_int(0), rows, 1, NULL);
     Stmt *loop;
     in = for_loop(in, j, e_int(0), e_min(e_int(width), e_sub(t->lane->extent, first)), 1, &loop);
-    gen_bind(in, t->c.reduce, t->c.out, sx_local(out, e_add(e_scale(i, width), j)));
-    Sx *x = gen(t->l, in, r->expr, t->out_idx);
+    Sx *x = tile_finished(t, in, sx_local(out, e_add(e_scale(i, width), j)));
     append(in, (Stmt){.kind = ST_STORE, .buf = r->buf, .e = t->out_off, .value = x});
     stmt_each_ex(loop->body, fuse_one, t);
     Ex var[2] = {t->lane, t->row}, by[2] = {e_add(first, j), t->row ? e_add(row0, i) : NULL};

@@ -63,8 +63,12 @@ void tile_pack_const(Tiling *t) {
     t->packed->data = d;
 }
 
+// A number that e never exceeds, where there is one.
+static Ex most(Ex e) { return e->hi < INT32_MAX ? e_int(e->hi) : e; }
+
 Stmt *tile_pack_run(Tiling *t, Block *b) {
     Ex nk = sum_size(t), width = e_int(tile_width(t)), size = e_product(3, (Ex[]){t->panels, nk, width});
+    if (t->inner) size = e_product(3, (Ex[]){most(t->panels), most(nk), width}); // extents of a part of the result
     t->packed = buf_new(t->l->prog, B_WORK, t->dt, 1, &size, arena_printf("%s_p%d", t->buf[1]->name, t->l->prog->nbufs));
     Ex n = t->lane->extent, p = e_index(arena_printf("p%d", t->l->next_local++), t->panels), lin = e_int(0);
     Ex j = e_index(arena_printf("j%d", t->l->next_local++), width);

@@ -78,3 +78,16 @@ bool tile_root_index(Lower *l, const Root *r, const Contraction *c, Ex *idx) {
         if (w.it[i].v == c->reduce && (!w.it[i].idx || !same(w.it[i].idx, c->out, c->nout))) return false;
     return true;
 }
+
+bool tile_index_of(Lower *l, Val *expr, Ex *at, const Val *target, Ex *idx) {
+    Walk w;
+    bool found = false;
+    if (!walk(&w, l, &(Root){.expr = expr}, target, at)) return false;
+    for (int i = 0; i < w.n; i++) {
+        if (w.it[i].v != target) continue;
+        if (!w.it[i].idx || (found && !same(w.it[i].idx, idx, target->rank))) return false;
+        memcpy(idx, w.it[i].idx, sizeof *idx * (size_t)target->rank);
+        found = true;
+    }
+    return found;
+}
