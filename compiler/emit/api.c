@@ -26,6 +26,7 @@ const char *c_name(const char *name) {
 
 const char *c_var(Ex var) {
     if (var->kind == X_LOAD) return intern(arena_printf("%s%d", var->c ? "size" : "elem", var->id));
+    if (var == thread_count()) return "threads";
     return var->extent ? var->name : intern(arena_printf("n_%s", c_name(var->name)));
 }
 

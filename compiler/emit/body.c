@@ -267,7 +267,8 @@ static void use_buf(Uses *u, Buf *b, bool written) {
 }
 
 static void use_ex(Uses *u, Ex x) {
-    if (x->kind == X_VAR || x->kind == X_LOAD) {
+    if (x == thread_count()) u->parallel = true;
+    else if (x->kind == X_VAR || x->kind == X_LOAD) {
         for (int i = 0; i < u->nown; i++)
             if (u->own[i] == x) return;
         for (int i = 0; i < u->nsym; i++)

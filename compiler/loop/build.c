@@ -35,9 +35,16 @@ void buf_strides(Buf *b) {
 
 Ex buf_offset(const Buf *b, const Ex *idx) {
     Ex e = e_int(0);
-    for (int i = 0; i < b->rank; i++) e = e_add(e, e_mul(idx[i], b->stride[i]));
+    for (int i = 0; i < b->rank; i++) {
+        Ex at = idx[i];
+        if (b->origin && i == b->origin_axis) at = e_sub(at, b->origin);
+        if (b->origin && i == 0) at = e_sub(at, b->image);
+        e = e_add(e, e_mul(at, b->stride[i]));
+    }
     return e;
 }
+
+Ex thread_count(void) { return e_sym("\001threads", 1, INT32_MAX); } // no dimension has such a name
 
 Local *local_new(Lower *l, const char *stem, DType dt, int lanes, bool vector) {
     static int count; // names are unique in a program, so that blocks never shadow

@@ -29,6 +29,8 @@ struct Buf {
     int first, last;      // steps of its life, in program order
     bool scratch;         // one copy for each thread
     bool state;           // B_INPUT: the caller's memory of a state, written too
+    Ex origin, image;     // where set, only some rows are kept: axis origin_axis begins at origin, axis 0 at image (loop/band.c)
+    int origin_axis;
     Buf *alias;           // shares the memory of this one (in place, or a part of it)
     Ex alias_at;          // element offset into it
     Ex offset;            // B_WORK: byte offset in the work area; B_WEIGHT: in the weights
@@ -114,6 +116,8 @@ struct Block {
     int nknown;
 };
 
+typedef struct { int axis; Ex lo, hi, image; } Rows; // lo <= index of the axis < hi; axis 0 is image
+
 // A root: a value computed into a buffer by one nest.
 typedef struct {
     Val *val;
@@ -122,6 +126,8 @@ typedef struct {
     Val *reduce;     // the one reduce evaluated inside it, or NULL
     int axis;        // concat operands: the axis and where the operand starts
     Ex at;           // NULL otherwise
+    int stages;      // of the chain that begins here, run band by band, set by band_choose; 1: none
+    const Rows *rows;// what is computed of it, NULL: all
     int winograd;    // m of Winograd's F(m,3), set by winograd_choose; 0: none
 } Root;
 
@@ -176,6 +182,7 @@ void buf_strides(Buf *b);                       // stride and size from order an
 Ex buf_offset(const Buf *b, const Ex *idx);     // element offset of an index
 Local *local_new(Lower *l, const char *stem, DType dt, int lanes, bool vector);
 Block *block_new(Block *up);
+Ex thread_count(void);                          // the number of threads of a run, in a function
 Stmt *append(Block *b, Stmt s);                 // a copy of s
 Block *for_loop(Block *b, Ex var, Ex lo, Ex hi, int64_t step, Stmt **loop); // the body as a block
 Sx *sx_num(DType dt, Scalar v);
@@ -223,6 +230,9 @@ bool tile(Lower *l, Root *r, Block *b);
 // loop/winograd.c: 3x3 filters of stride 1 with constant weights
 void winograd_choose(Lower *l);                 // require: layout. sets: the roots' winograd
 bool winograd(Lower *l, Root *r, Block *b);     // false: not chosen
+// loop/band.c: chains of roots that run by rows
+void band_choose(Lower *l);              // require: layout, winograd_choose. sets: the roots' stages
+void band(Lower *l, Root *r, Block *b);  // r[0] .. r[stages - 1]
 // loop/nest.c: any root.
 void nest(Lower *l, Root *r, Block *b);
 void nest_copy(Lower *l, Val *v, Buf *to, Ex lead, Block *b); // v into to, or into to[lead]
@@ -232,6 +242,7 @@ void nest_lanes(Lower *l, Stmt *list);
 // loop/control.c: if, loop, call, sort, scan, scatter
 void lower_node(Lower *l, Node *n, Block *b);
 void lower_graph(Lower *l, Block *b);
+void lower_body(Lower *l, Root *r, Block *b); // the statements of one root
 void lower_prepare(Lower *l, bool top); // fuse, buffers, layout
 Buf *in_memory(Lower *l, Val *v, Block *b); // v's buffer, row-major; filled here where v has no such one
 // loop/call.c: call operators

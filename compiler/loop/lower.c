@@ -54,6 +54,22 @@ static void root_buffers(Lower *l, bool top) {
     }
 }
 
+void lower_body(Lower *l, Root *r, Block *b) {
+    const Node *n = r->val->node;
+    Buf *own = l->buf[r->val->id];
+    bool direct = r->buf == own; // not a second copy of an output
+    if (direct && n->op == P_dims) {
+        for (int i = 0; i < n->nex; i++)
+            append(b, (Stmt){.kind = ST_STORE, .buf = r->buf, .e = e_int(i), .value = sx_index(r->val->dt, n->ex[i])});
+        return;
+    }
+    if (direct && n->op == P_copy) r->expr = n->in[0];
+    bool bound = direct && r->expr == r->val;
+    if (bound) l->buf[r->val->id] = NULL; // its expression, not the buffer it goes to
+    if (!r->reduce || !(attention_nest(l, r, b) || winograd(l, r, b) || tile(l, r, b))) nest(l, r, b);
+    if (bound) l->buf[r->val->id] = own;
+}
+
 static void lower_root(Lower *l, Root *r, Block *b) {
     Node *n = r->val->node;
     bool direct = r->buf == l->buf[r->val->id]; // not a second copy of an output
@@ -65,17 +81,7 @@ static void lower_root(Lower *l, Root *r, Block *b) {
         return;
     }
     Block *body = block_new(l->main);
-    if (direct && n->op == P_dims) {
-        for (int i = 0; i < n->nex; i++)
-            append(body, (Stmt){.kind = ST_STORE, .buf = r->buf, .e = e_int(i), .value = sx_index(r->val->dt, n->ex[i])});
-    } else {
-        if (direct && n->op == P_copy) r->expr = n->in[0];
-        bool bound = direct && r->expr == r->val;
-        Buf *own = l->buf[r->val->id];
-        if (bound) l->buf[r->val->id] = NULL; // its expression, not the buffer it goes to
-        if (!r->reduce || !(attention_nest(l, r, body) || winograd(l, r, body) || tile(l, r, body))) nest(l, r, body);
-        if (bound) l->buf[r->val->id] = own;
-    }
+    lower_body(l, r, body);
     append(b, (Stmt){.kind = ST_FUNC, .body = body->first, .buf = r->buf,
                      .text = r->expr->node->name ? r->expr->node->name : r->val->node->name});
 }
@@ -83,8 +89,13 @@ static void lower_root(Lower *l, Root *r, Block *b) {
 void lower_graph(Lower *l, Block *b) {
     lower_loads(l, NULL, b);
     for (int i = 0; i < l->nroots; i++) {
+        Root *r = &l->roots[i];
+        if (r->stages > 1) {
+            i += r->stages - 1;
+            check_room(l, l->roots[i].buf, val_numel(l->roots[i].val), b);
+            band(l, r, b);
+        } else lower_root(l, r, b);
         const Node *n = l->roots[i].val->node;
-        lower_root(l, &l->roots[i], b);
         if (i + 1 == l->nroots || l->roots[i + 1].val->node != n) lower_loads(l, n, b);
     }
 }
@@ -97,6 +108,7 @@ void lower_prepare(Lower *l, bool top) {
     if (top) states_roots(l);
     layout(l);
     winograd_choose(l);
+    band_choose(l);
 }
 
 Program *lower(Graph *g, const Options *opt) {

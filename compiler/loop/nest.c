@@ -5,8 +5,9 @@
 
 enum { PARALLEL_WORK = 1 << 15 }; // elements below which threads cost more than they give
 
-// Loops over shape in the memory order of buf; idx receives the variables. sum: what is summed on the way, or NULL.
-static Block *element_loops(Block *b, const Buf *buf, int rank, const Ex *shape, const Val *sum, Ex *idx, Stmt **outer) {
+// Loops over shape in the memory order of buf; idx receives the variables. sum: what is summed on the way, or NULL;
+// rows: the part that is wanted, or NULL.
+static Block *element_loops(Block *b, const Buf *buf, int rank, const Ex *shape, const Val *sum, const Rows *rows, Ex *idx, Stmt **outer) {
     static const char *const name[] = {"i", "j", "k", "l", "m", "n"};
     static int count;
     Ex work = e_int(1);
@@ -19,9 +20,11 @@ static Block *element_loops(Block *b, const Buf *buf, int rank, const Ex *shape,
         if (idx[a]->kind != X_VAR) continue;
         Stmt *s;
         b = for_loop(b, idx[a], e_int(0), shape[a], 1, &s);
+        if (rows && a == rows->axis) s->lo = rows->lo, s->hi = rows->hi;
+        if (rows && a == 0) s->lo = rows->image, s->hi = e_add(rows->image, e_int(1));
         if (!*outer) {
             *outer = s;
-            s->parallel = parallel;
+            s->parallel = parallel && !rows;
         }
     }
     return b;
@@ -60,7 +63,7 @@ void nest(Lower *l, Root *r, Block *b) {
     Ex idx[MAX_RANK], at[MAX_RANK];
     Stmt *outer;
     const Val *v = r->expr;
-    Block *body = element_loops(b, r->buf, v->rank, v->shape, r->reduce, idx, &outer);
+    Block *body = element_loops(b, r->buf, v->rank, v->shape, r->reduce, r->rows, idx, &outer);
     Sx *x = gen(l, body, r->expr, idx);
     for (int i = 0; i < v->rank; i++) at[i] = r->at && i == r->axis ? e_add(idx[i], r->at) : idx[i];
     append(body, (Stmt){.kind = ST_STORE, .buf = r->buf, .e = buf_offset(r->buf, at), .value = x});
@@ -75,7 +78,7 @@ void nest_copy(Lower *l, Val *v, Buf *to, Ex lead, Block *b) {
     for (int i = 0; i < to->rank; i++)
         if (!lead) like.order[i] = to->order[i];
         else if (to->order[i] > 0) like.order[k++] = to->order[i] - 1;
-    Block *func = block_new(l->main), *body = element_loops(func, &like, v->rank, v->shape, NULL, idx, &outer);
+    Block *func = block_new(l->main), *body = element_loops(func, &like, v->rank, v->shape, NULL, NULL, idx, &outer);
     Sx *x = gen(l, body, v, idx);
     if (lead) at[0] = lead;
     for (int i = 0; i < v->rank; i++) at[i + (lead != NULL)] = idx[i];

@@ -26,6 +26,12 @@ static double work(const Contraction *c) {
     return w;
 }
 
+bool tile_fixed(const Tiling *t, Ex var) {
+    for (int i = 0; i < t->nfixed; i++)
+        if (t->fixed[i] == var) return true;
+    return false;
+}
+
 bool tile_parallel(const Tiling *t) { return !t->inner && work(&t->c) >= (double)PARALLEL_WORK; }
 
 static bool is_red(const Contraction *c, int i) { return i >= c->nvar - c->nred; }
@@ -57,7 +63,7 @@ static bool is_run(Ex off, Ex u, Ex v) { return tile_stride(off, u) == e_mul(til
 void tile_fuse(Tiling *t, Ex *var, int *n, bool sum) {
     for (int i = 0; i + 1 < *n;) {
         Ex u = var[i], v = var[i + 1];
-        bool ok = is_run(t->off[0], u, v) && !in_guard(&t->c, u) && !in_guard(&t->c, v) && t->nfused < 32;
+        bool ok = is_run(t->off[0], u, v) && !tile_fixed(t, u) && !tile_fixed(t, v) && !in_guard(&t->c, u) && !in_guard(&t->c, v) && t->nfused < 32;
         if (sum) ok = ok && (t->pack || is_run(t->off[1], u, v));
         else ok = ok && is_run(t->out_off, u, v) && (tile_extent(v) < 0 || tile_extent(u) >= 0);
         if (!ok) {
@@ -168,6 +174,7 @@ static double lane_operand(Tiling *t) {
             if (e_uses(t->c.guard[i].e, t->c.var[v]) && e_uses(t->off[1], t->c.var[v])) return 0;
     for (int i = 0; i < t->c.nvar; i++) // reused by how many rows?
         if (!is_red(&t->c, i) && !e_uses(t->off[1], t->c.var[i])) total *= tile_guess(t->c.var[i]);
+    if (t->root->rows) return 0; // for each band anew
     t->pack = true;
     return total >= 4 ? 1.1 + 2.0 / (double)total : 0;
 }
@@ -193,8 +200,10 @@ static void order_loops(Tiling *t, const Contraction *c) {
 static double choose_row(Tiling *t) {
     double best = 1e300;
     Tiling pick = *t;
+    bool any = false;
     for (int i = t->nouter - 1; i >= -1; i--) {
-        if (i < 0 && t->nouter) break;
+        if (i < 0 ? any : tile_fixed(t, t->outer[i])) continue;
+        any = true;
         Tiling s = *t;
         bool hard = false;
         s.row = i < 0 ? NULL : t->outer[i];
@@ -218,7 +227,7 @@ static bool candidate(Tiling *t, Ex lane, int b, double *out) {
     else s.buf[0] = t->buf[1], s.buf[1] = t->buf[0], s.off[0] = t->off[1], s.off[1] = t->off[0];
     s.lane = lane;
     s.a_lanes = e_uses(s.off[0], lane);
-    if (!e_uses(s.off[1], lane)) return false;
+    if (!e_uses(s.off[1], lane) || tile_fixed(t, lane)) return false;
     int64_t n = tile_extent(lane);
     if (s.a_lanes && (!e_is(tile_stride(s.off[0], lane), 1) || (n % s.lanes && !has_slack(&s, s.buf[0])))) return false;
     double c = lane_operand(&s);
@@ -308,10 +317,12 @@ static int row_groups(const Tiling *t, RowGroup *g) {
 
 typedef struct { Stmt *loop[80]; int n; bool pack; } Loops;
 
-static Block *loop_over(Loops *ls, Block *b, Ex var, Ex n) {
+static Block *loop_over(const Tiling *t, Loops *ls, Block *b, Ex var, Ex n) {
     Stmt *s;
     if (var->kind != X_VAR) return b;
     b = for_loop(b, var, e_int(0), n, 1, &s);
+    for (int i = 0; i < t->nfixed; i++)
+        if (var == t->fixed[i]) s->lo = t->from[i], s->hi = t->to[i];
     if (ls->n < 80) ls->loop[ls->n++] = s;
     return b;
 }
@@ -324,8 +335,8 @@ static void rows_and_panels(Tiling *t, Loops *ls, Block *b, bool panels_inside) 
     else if (t->row) n = row_groups(t, g);
     for (int i = 0; i < n; i++) {
         Ex tile = e_index(arena_printf("tile%d", t->l->next_local++), g[i].count);
-        Block *in = loop_over(ls, b, tile, g[i].count);
-        if (panels_inside) in = loop_over(ls, in, t->panel, t->panels);
+        Block *in = loop_over(t, ls, b, tile, g[i].count);
+        if (panels_inside) in = loop_over(t, ls, in, t->panel, t->panels);
         tile_kernel(t, in, e_add(g[i].first, e_scale(tile, g[i].rows)), g[i].rows, partial, g[i].live);
     }
 }
@@ -337,7 +348,7 @@ static bool enough(const Stmt *s, int64_t least) {
 
 // The outermost loop with iterations for many threads, else for two.
 static Stmt *mark_parallel(const Tiling *t, const Loops *ls) {
-    if (!tile_parallel(t)) return NULL;
+    if (!tile_parallel(t) || t->root->rows) return NULL;
     bool batch = ls->n > 1 && ((t->nouter && ls->loop[0]->var == t->outer[0]) || (t->nbatch && ls->loop[0]->var == t->batch[0]));
     if (batch && tile_extent(ls->loop[0]->var) < 0 && enough(ls->loop[1], 4)) { // a symbolic batch may be one
         ls->loop[1]->parallel = true;
@@ -362,11 +373,11 @@ static void emit_tree(Tiling *t, Block *b) {
     Loops *ls = &(Loops){0};
     Stmt *pack = NULL;
     bool inside = panel_bytes(t) <= t->target->l1 || t->a_lanes;
-    for (int i = 0; i < t->nbatch; i++) b = loop_over(ls, b, t->batch[i], t->batch[i]->extent);
+    for (int i = 0; i < t->nbatch; i++) b = loop_over(t, ls, b, t->batch[i], t->batch[i]->extent);
     int nbatch = ls->n;
     if (t->pack && !t->packed) pack = tile_pack_run(t, b);
-    if (!inside) b = loop_over(ls, b, t->panel, t->panels);
-    for (int i = 0; i < t->nouter; i++) b = loop_over(ls, b, t->outer[i], t->outer[i]->extent);
+    if (!inside) b = loop_over(t, ls, b, t->panel, t->panels);
+    for (int i = 0; i < t->nouter; i++) b = loop_over(t, ls, b, t->outer[i], t->outer[i]->extent);
     rows_and_panels(t, ls, b, inside);
     Stmt *par = mark_parallel(t, ls);
     if (pack && t->inner) t->packed->scratch = true;
@@ -385,6 +396,22 @@ static bool settle_patterns(Tiling *t) {
     return true;
 }
 
+// The loops of which the root wants only a part. false: they are no loops of the contraction.
+static bool find_rows(Tiling *t) {
+    const Rows *r = t->root->rows;
+    for (int i = 0; r && i < 2; i++) {
+        Ex v = t->out_idx[i ? r->axis : 0];
+        bool found = false;
+        if (v->kind != X_VAR && !i) continue; // one image
+        for (int k = 0; k < t->c.nvar - t->c.nred; k++) found |= t->c.var[k] == v;
+        if (!found) return false;
+        t->fixed[t->nfixed] = v;
+        t->from[t->nfixed] = i ? r->lo : r->image;
+        t->to[t->nfixed++] = i ? r->hi : e_add(r->image, e_int(1));
+    }
+    return true;
+}
+
 // The plan of a contraction whose place in the result is set. false: refused.
 static bool prepare(Tiling *t) {
     const Contraction *c = &t->c;
@@ -399,7 +426,7 @@ static bool prepare(Tiling *t) {
         t->buf[i] = c->factor[i].buf;
         t->off[i] = buf_offset(t->buf[i], c->factor[i].idx);
     }
-    t->dot = dot_wins(t);
+    t->dot = !t->root->rows && dot_wins(t);
     return t->dot || (choose(t) < 1e100 && settle_patterns(t));
 }
 
@@ -411,7 +438,7 @@ static Tiling *plan_phase(Lower *l, Root *r, const Contraction *c) {
     Ex at[MAX_RANK];
     for (int i = 0; i < r->expr->rank; i++) at[i] = r->at && i == r->axis ? e_add(t->out_idx[i], r->at) : t->out_idx[i];
     t->out_off = buf_offset(r->buf, at);
-    return prepare(t) ? t : NULL;
+    return find_rows(t) && prepare(t) ? t : NULL;
 }
 
 // A phase without products: the epilogue of 0.

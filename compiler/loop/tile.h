@@ -44,6 +44,7 @@ typedef struct {
     Ex panels, panel;              // of nv*lanes lanes each; the loop over them
     bool pack;                     // b is packed: [batch][panel][k][nv*lanes]
     Buf *packed;
+    Ex fixed[2], from[2], to[2]; int nfixed; // loops of which only a part runs: the root's rows
     Buf *sums;                     // where the sums go as they are, at out_off + lanes; NULL: through the epilogue to the root
     // guards by how they are met
     Range cut[16]; Ex cut_by[16]; int ncut;   // bounds of the loop over cut_by
@@ -54,6 +55,7 @@ typedef struct {
 
 static inline int tile_width(const Tiling *t) { return t->nv * t->lanes; }
 Ex tile_stride(Ex e, Ex var);       // what one step of var adds to e
+bool tile_fixed(const Tiling *t, Ex var); // whether var is one of the root's rows
 int64_t tile_extent(Ex var);        // -1: symbolic
 int64_t tile_guess(Ex var);         // the extent; of a symbolic one a guess, for costs
 void tile_sort(Ex off, Ex *var, int n); // the longest stride in off first

@@ -106,8 +106,10 @@ static bool analyse(Wino *w) {
 static bool start(Wino *w, Lower *l, Root *r) {
     Tiling *t = &w->t;
     *w = (Wino){.t = {.l = l, .root = r, .target = target_find(l->opt ? l->opt->target : NULL)}};
-    if (!t->target || !r->reduce || r->reduce->dt != F32 || !contract_find(l, r->reduce, &t->c)) return false;
+    Contraction **phase;
     Ex at[MAX_RANK];
+    if (!t->target || !r->reduce || r->reduce->dt != F32 || contract_phases(l, r->reduce, &phase) != 1) return false;
+    t->c = *phase[0];
     if (!tile_root_index(l, r, &t->c, t->out_idx)) return false;
     t->dt = F32;
     t->lanes = t->target->lanes;
