@@ -245,6 +245,7 @@ void b_sort(Graph *g, Val *x, int axis, bool descending, Val **values, Val **ind
 Val *b_copy(Graph *g, Val *x);
 Node *b_if(Graph *g, Val *cond, Graph *then_g, Graph *else_g, int ncap, Val *const *cap); // regions' parameters: the captures
 Node *b_loop(Graph *g, Val *trip, Val *cond, int ncarry, Val *const *carry, int ncap, Val *const *cap, Graph *body); // see prim.def
+Val *loop_save_carried(Node *n, int i); // one more result: carried value i as each iteration begins, with a leading axis of the trips done
 Node *b_call(Graph *g, const CallDef *def, int n, Val *const *in, const void *aux, size_t aux_size, int nout, const Val *out_types);
 void graph_output(Graph *g, Val *v, const char *name);
 Ex extent_new(void);                    // a symbol for an extent that only the run knows
@@ -285,10 +286,12 @@ extern const char *model_domain_opset; // for the summary on top of model.c
 // ---- ops/: operators by composition; ops/op.h is the vocabulary of operator authors --------------------------
 
 // ---- opt/, train/, loop/: passes over the graph, driver.c's table ---------------------------------------------
+void pass_dtype(Graph *g, const Options *opt);    // opt/dtype.c: --dtype: every float type becomes it
 void pass_train(Graph *g, const Options *opt);    // train/train.c: --grad, --train: parameters become inputs, gradients and new values outputs
 Val **grad(Graph *g, Val *loss, int n, Val *const *wrt); // train/grad.c: d sum(loss)/d wrt, of wrt's types and shapes; NULL after diagnostics
 void pass_fold(Graph *g, const Options *opt);     // opt/fold.c: constant subgraphs become const within a byte budget
 void pass_simplify(Graph *g, const Options *opt); // opt/simplify.c
+void graph_splice(Graph *g, const Graph *region, Val *const *args, Val **out); // a region's nodes in g, on args instead of its parameters
 Graph *graph_rebuild(Graph *g);                   // opt/rebuild.c: reachable nodes only, renumbered
 typedef void LoadVisit(Ex load, void *ctx);
 void ex_each_load(Ex e, LoadVisit *f, void *ctx);

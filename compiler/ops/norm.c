@@ -149,8 +149,8 @@ static void lp_norm(Op *o) {
         norm = reduce_sum(o, map1(o, FN_abs, v), 1, &axis, true);
     else
         norm = map1(o, FN_sqrt, reduce_sum(o, mul(o, v, v), 1, &axis, true));
-    Val *zero = like(o, norm, 0);
-    o->out[0] = cast(o, select(o, map2(o, FN_eq, norm, zero), zero, divide(o, v, norm)), x->dt);
+    Val *safe = select(o, map2(o, FN_eq, norm, like(o, norm, 0)), like(o, norm, 1), norm); // 0 stays 0
+    o->out[0] = cast(o, divide(o, v, safe), x->dt);
 }
 
 /* y = (x - E x) / (sqrt(E x^2 - (E x)^2) + 1e-9) */

@@ -257,7 +257,10 @@ static void substitute_guards(Graph *g, const Run *run) {
 // The nodes of a region in g itself, on args instead of its parameters.
 static void splice(Graph *g, const Graph *region, Val *const *args, Val **out, Run *run) {
     Val **map = NEWN(Val *, region->nval + 1);
-    for (int i = 0; i < region->nin; i++) map[region->in[i]->id] = args[i];
+    for (int i = 0; i < region->nin; i++) {
+        map[region->in[i]->id] = args[i];
+        learn(run, region->in[i], args[i]);
+    }
     copy_guards(g, region);
     rewrite_nodes(g, region, map, run);
     for (int i = 0; i < region->nout; i++) out[i] = map[region->out[i]->id];
@@ -289,6 +292,12 @@ static Graph *rewrite(const Graph *old, Graph *parent, Run *run) {
 Graph *graph_rewrite(const Graph *old, Graph *parent, const Rewrite *rw) {
     Run run = { .rw = rw };
     return rewrite(old, parent, &run);
+}
+
+void graph_splice(Graph *g, const Graph *region, Val *const *args, Val **out) {
+    Rewrite rw = { 0 };
+    Run run = { .rw = &rw };
+    splice(g, region, args, out, &run);
 }
 
 // The same graph with its reachable nodes only, numbered again; all inputs stay.

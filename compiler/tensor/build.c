@@ -99,7 +99,7 @@ static Node *add_node(Graph *g, const Node *key) {
     Ex *ex = NEWN(Ex, key->nex);
     if (key->nex) memcpy(ex, key->ex, sizeof *ex * (size_t)key->nex);
     n->ex = ex;
-    n->out = NEWN(Val, key->nout);
+    n->out = NEWN(Val, key->nout + (key->op == P_loop ? key->axis : 0)); // with room for loop_save_carried
     for (int i = 0; i < key->nout; i++) {
         Val *v = &n->out[i];
         *v = key->out[i];
@@ -623,6 +623,27 @@ Node *b_loop(Graph *g, Val *trip, Val *cond, int ncarry, Val *const *carry, int 
     reg->g = body;
     return add_node(g, &(Node){.op = P_loop, .axis = ncarry, .flag = exact, .nin = nin, .in = in, .out = out,
                                .nout = ncarry + nscan, .region = reg});
+}
+
+Val *loop_save_carried(Node *n, int i) {
+    Graph *body = n->region->g;
+    Val *x = body->in[2 + i];
+    for (int k = n->axis; k < n->nout; k++)
+        if (body->out[1 + k] == x) return &n->out[k];
+    const Val *trip = n->in[0];
+    Ex *shape = NEWN(Ex, x->rank + 1);
+    shape[0] = n->flag & 1 && trip->elems && e_ge0(trip->elems[0]) ? trip->elems[0] : extent_new();
+    for (int k = 0; k < x->rank; k++) {
+        shape[k + 1] = n->in[2 + i]->shape[k];
+        graph_guard(body, G_EQ, x->shape[k], shape[k + 1], "a carried value that is saved keeps its size");
+    }
+    Val *v = &n->out[n->nout];
+    *v = tensor_type(x->dt, x->rank + 1, shape);
+    v->node = n;
+    v->res = n->nout++;
+    v->id = n->g->nval++;
+    graph_output(body, x, intern(arena_printf("carried_%d", i)));
+    return v;
 }
 
 Node *b_call(Graph *g, const CallDef *def, int n, Val *const *in, const void *aux, size_t aux_size, int nout, const Val *types) {

@@ -5,16 +5,7 @@
 
 #include <string.h>
 
-typedef struct {
-    Graph *g;
-    Val **adj;   // by value id; NULL: none so far
-    bool *needs; // by value id: depends on a value whose adjoint is wanted
-    int nval;    // values there were before
-    int errors;
-} Grad;
-
-// d is one more part of x's adjoint.
-static void contribute(Grad *s, Val *x, Val *d) {
+void contribute(Grad *s, Val *x, Val *d) {
     if (!d || !s->needs[x->id]) return;
     if (d->dt != x->dt) die("an adjoint of %s for %s", dt_name(d->dt), dt_name(x->dt));
     if (!val_same_shape(x, d)) d = b_reshape(s->g, d, x->rank, x->shape); // equal by a guard
@@ -22,7 +13,7 @@ static void contribute(Grad *s, Val *x, Val *d) {
     s->adj[x->id] = sum ? fn2(s->g, FN_add, sum, d) : d;
 }
 
-static void refuse(Grad *s, const Node *n, const char *what) {
+void refuse(Grad *s, const Node *n, const char *what) {
     error("%s: there is no gradient of %s", n->name ? n->name : prim_name[n->op], what);
     s->errors++;
 }
@@ -246,10 +237,28 @@ static void grad_scatter_extremum(Grad *s, Node *n, Val *dy) {
     contribute(s, upd, select_of(g, hit, b_gather(g, share, index, n->axis), zeros(s, upd)));
 }
 
+// y = x times the updates that go there: dx = dy times them; an update's is dy times all other factors, by
+// the product of the factors that are not zero and the number of updates that are
+static void grad_scatter_product(Grad *s, Node *n, Val *dy) {
+    Graph *g = s->g;
+    Val *x = n->in[0], *index = n->in[1], *upd = n->in[2], *none = zeros(s, upd);
+    if (s->needs[x->id]) contribute(s, x, b_scatter(g, RED_MUL, dy, index, upd, n->axis));
+    if (!s->needs[upd->id]) return;
+    Val *zero = fn2(g, FN_eq, upd, none), *other = select_of(g, zero, splat_like(g, upd, 1), upd);
+    Val *product = b_gather(g, b_scatter(g, RED_MUL, x, index, other, n->axis), index, n->axis);
+    Val *count = b_gather(g, scatter_add(s, x, index, cast_to(g, zero, x->dt), n->axis), index, n->axis);
+    Val *rest = select_of(g, fn2(g, FN_eq, count, cast_to(g, zero, x->dt)), fn2(g, FN_div, product, other), none);
+    contribute(s, upd, fn2(g, FN_mul, b_gather(g, dy, index, n->axis), rest));
+}
+
 static void grad_scatter(Grad *s, Node *n, Val *dy) {
     Val *x = n->in[0], *index = n->in[1], *upd = n->in[2];
     if (n->fn == RED_MAX || n->fn == RED_MIN) {
         grad_scatter_extremum(s, n, dy);
+        return;
+    }
+    if (n->fn == RED_MUL) {
+        grad_scatter_product(s, n, dy);
         return;
     }
     if (n->fn != RED_ADD && n->fn != RED_SET) {
@@ -333,7 +342,8 @@ static void grad_node(Grad *s, Node *n) {
     case P_scan: grad_scan(s, n, dy); return;
     case P_sort: contribute(s, n->in[0], scatter_add(s, n->in[0], &n->out[1], dy, n->axis)); return;
     case P_copy: contribute(s, n->in[0], dy); return;
-    case P_if: case P_loop: refuse(s, n, n->op == P_if ? "a condition (If) yet" : "a loop (Loop, Scan, RNN, GRU, LSTM) yet"); return;
+    case P_if: grad_if(s, n); return;
+    case P_loop: grad_loop(s, n); return;
     case P_call: refuse(s, n, n->call->name); return;
     case P_COUNT: break;
     }

@@ -1,168 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
-// Losses: the mean over all predictions, of an output of the model and an input `target`.
-#include "train/train.h"
+// --loss: a comma list of [WEIGHT*]NAME[options][:OUTPUT], or output:OUTPUT, summed.
+#include "train/loss.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-typedef struct {
-    Graph *g;
-    Val *y;      // the output that is compared, in at least float32
-    Loss *l;
-} Maker;
-
-// ---- pieces ---------------------------------------------------------------------------------------
-
 // The extent of an input that is to be equal to e: e itself where an input can have it.
-static Ex input_extent(Graph *g, Ex e, int axis) {
+static Ex input_extent(Graph *g, Ex e, const char *target, int axis) {
     int64_t c;
     if (e_is_const(e, &c)) return e;
     for (int i = 0; i < g->nin; i++)
         for (int k = 0; g->in[i]->kind == K_TENSOR && k < g->in[i]->rank; k++)
             if (g->in[i]->shape[k] == e && e->kind == X_VAR) return e;
-    Ex s = e_sym(arena_printf("target_%d", axis), 0, INT64_MAX);
+    Ex s = e_sym(arena_printf("%s_%d", target, axis), 0, INT64_MAX);
     graph_guard(g, G_EQ, s, e, "target");
     return s;
 }
 
-// The input `target`, of y's shape, without the axis `drop` if that is not negative.
-static Val *target_input(Graph *g, DType dt, const Val *y, int drop) {
+Val *target_input(Maker *m, DType dt, const Val *y, int drop) {
+    Graph *g = m->g;
     Ex shape[MAX_RANK], want[MAX_RANK];
     int n = 0;
     for (int i = 0; i < g->nin; i++)
-        if (g->in[i]->name && !strcmp(g->in[i]->name, "target")) fatal("--loss: the model has an input named target");
+        if (g->in[i]->name && !strcmp(g->in[i]->name, m->target)) fatal("--loss: there is an input named %s already", m->target);
     for (int i = 0; i < y->rank; i++) {
         if (i == drop) continue;
         want[n] = y->shape[i];
-        shape[n++] = input_extent(g, y->shape[i], i);
+        shape[n++] = input_extent(g, y->shape[i], m->target, i);
     }
-    Val *t = b_input(g, intern("target"), dt, n, shape);
+    Val *t = b_input(g, m->target, dt, n, shape);
     return b_reshape(g, t, n, want);
 }
 
-static Val *mean(Graph *g, Val *x) {
-    Val *sum = total(g, x);
-    return fn2(g, FN_div, sum, scalar_of(g, x->dt, val_numel(x)));
-}
+// ---- one loss ---------------------------------------------------------------------------------------
 
-static void starts_here(Maker *m, Val *loss) {
-    *m->l = (Loss){.loss = loss, .root = loss, .seed = splat_like(m->g, loss, 1)};
-}
-
-// Where the classes are: the axis of the softmax that was recognized, else ONNX's, axis 1.
-static int class_axis(const Val *y) { return y->rank > 1 ? 1 : 0; }
-
-// ---- cross-entropy --------------------------------------------------------------------------------
-
-// x[.., c, ..] == t[.., ..] for each class c along axis, as numbers
-static Val *one_hot(Graph *g, const Val *x, Val *index, int axis) {
-    Ex one[MAX_RANK];
-    for (int i = 0; i < x->rank; i++) one[i] = i == axis ? x->shape[i] : e_int(1);
-    Val *c = b_expand(g, b_reshape(g, b_iota(g, I64, x->shape[axis]), x->rank, one), x->shape);
-    return cast_to(g, fn2(g, FN_eq, c, b_expand(g, index, x->shape)), x->dt);
-}
-
-// index with an axis of extent 1 put in
-static Val *with_axis(Graph *g, Val *index, const Val *x, int axis) {
-    Ex s[MAX_RANK];
-    for (int i = 0; i < x->rank; i++) s[i] = i == axis ? e_int(1) : x->shape[i];
-    return b_reshape(g, index, x->rank, s);
-}
-
-// loss = mean(log(sum(exp(x))) - sum(t * x)), t the target's distribution: d loss/d x = (softmax(x) * sum(t) - t) / n
-static void cross_entropy(Maker *m, Val *x, int axis, bool probabilities) {
-    Graph *g = m->g;
-    DType dt = x->dt == F64 ? F64 : F32;
-    Val *root = x, *t, *picked, *weight = NULL;
-    x = cast_to(g, x, dt);
-    Val *s = fn2(g, FN_sub, x, reduced(g, RED_MAX, x, 1, &axis)), *e = fn1(g, FN_exp, s);
-    Val *sum = b_reduce(g, RED_ADD, e, 1, &axis, false), *lse = fn1(g, FN_log, sum);
-    if (probabilities) {
-        t = target_input(g, dt, x, -1);
-        weight = b_reduce(g, RED_ADD, t, 1, &axis, false);
-        picked = b_reduce(g, RED_ADD, fn2(g, FN_mul, t, s), 1, &axis, false);
-        lse = fn2(g, FN_mul, lse, weight);
-    } else {
-        Val *index = with_axis(g, target_input(g, I64, x, axis), x, axis);
-        t = one_hot(g, x, index, axis);
-        picked = b_reshape(g, b_gather(g, s, index, axis), lse->rank, lse->shape);
-    }
-    Val *p = fn2(g, FN_div, e, spread(g, sum, x, 1, &axis));
-    if (weight) p = fn2(g, FN_mul, p, spread(g, weight, x, 1, &axis));
-    Val *d = fn2(g, FN_sub, p, t), *n = scalar_of(g, dt, val_numel(lse));
-    d = fn2(g, FN_div, d, stretch(g, n, d->rank, d->shape));
-    *m->l = (Loss){.loss = mean(g, fn2(g, FN_sub, lse, picked)), .root = root, .seed = cast_to(g, d, root->dt)};
-}
-
-static void make_cross_entropy(Maker *m, bool probabilities) {
-    Val *x = m->y;
-    int axes[MAX_RANK], naxes = 0, axis = class_axis(x);
-    if (x->rank == 0) fatal("--loss: cross_entropy needs an output with classes, this one is a number");
-    if (match_softmax(x, &x, &naxes, axes) && naxes == 1) {
-        axis = axes[0];
-        fprintf(stderr, "%s: note: the loss takes the input of the final Softmax\n", diag_file);
-    } else {
-        x = m->y;
-    }
-    cross_entropy(m, x, axis, probabilities);
-}
-
-static void make_cross_entropy_class(Maker *m) { make_cross_entropy(m, false); }
-static void make_cross_entropy_probs(Maker *m) { make_cross_entropy(m, true); }
-
-// loss = -mean(y[t]), y log-probabilities
-static void make_nll(Maker *m) {
-    Graph *g = m->g;
-    Val *y = cast_to(g, m->y, m->y->dt == F64 ? F64 : F32);
-    int axis = class_axis(y);
-    if (y->rank == 0) fatal("--loss: nll needs an output with classes, this one is a number");
-    Val *t = with_axis(g, target_input(g, I64, y, axis), y, axis);
-    starts_here(m, fn1(g, FN_neg, mean(g, b_gather(g, y, t, axis))));
-}
-
-// ---- of numbers -----------------------------------------------------------------------------------
-
-static Val *difference(Maker *m) { return fn2(m->g, FN_sub, m->y, target_input(m->g, m->y->dt, m->y, -1)); }
-
-// loss = mean((y - t)^2)
-static void make_mse(Maker *m) {
-    Val *d = difference(m);
-    starts_here(m, mean(m->g, fn2(m->g, FN_mul, d, d)));
-}
-
-// loss = mean(|y - t|)
-static void make_l1(Maker *m) { starts_here(m, mean(m->g, fn1(m->g, FN_abs, difference(m)))); }
-
-// loss = mean(log(1 + exp(x)) - t*x)
-static void logistic(Maker *m, Val *x) {
-    Val *t = target_input(m->g, x->dt, x, -1);
-    starts_here(m, mean(m->g, fn2(m->g, FN_sub, fn1(m->g, FN_softplus, x), fn2(m->g, FN_mul, t, x))));
-}
-
-static void make_bce_with_logits(Maker *m) { logistic(m, m->y); }
-
-// loss = -mean(t*log(y) + (1 - t)*log(1 - y)), logarithms at least -100; of a Sigmoid by its input
-static void make_bce(Maker *m) {
-    Graph *g = m->g;
-    Val *y = m->y;
-    const Node *n = y->node;
-    if (n->op == P_map && n->fn == FN_sigmoid) {
-        fprintf(stderr, "%s: note: the loss takes the input of the final Sigmoid\n", diag_file);
-        logistic(m, n->in[0]);
-        return;
-    }
-    Val *t = target_input(g, y->dt, y, -1), *one = splat_like(g, y, 1), *least = splat_like(g, y, -100);
-    Val *a = fn2(g, FN_max, fn1(g, FN_log, y), least), *b = fn2(g, FN_max, fn1(g, FN_log, fn2(g, FN_sub, one, y)), least);
-    Val *sum = fn2(g, FN_add, fn2(g, FN_mul, t, a), fn2(g, FN_mul, fn2(g, FN_sub, one, t), b));
-    starts_here(m, fn1(g, FN_neg, mean(g, sum)));
-}
-
-// ---- by name --------------------------------------------------------------------------------------
-
-static const struct { const char *name; void (*make)(Maker *m); } losses[] = {
-    {"cross_entropy", make_cross_entropy_class}, {"cross_entropy_probs", make_cross_entropy_probs},
-    {"mse", make_mse}, {"l1", make_l1}, {"bce", make_bce}, {"bce_with_logits", make_bce_with_logits}, {"nll", make_nll},
-};
-enum { NLOSS = sizeof losses / sizeof *losses };
+static bool is_float_tensor(const Val *v) { return v->kind == K_TENSOR && dt_is_float(v->dt); }
 
 static Val *find_output(Graph *g, const char *name) {
     for (int i = 0; i < g->nout; i++)
@@ -170,41 +42,173 @@ static Val *find_output(Graph *g, const char *name) {
     return NULL;
 }
 
-static bool is_float_tensor(const Val *v) { return v->kind == K_TENSOR && dt_is_float(v->dt); }
+static bool parse_number(const char *s, double *v) {
+    char *end;
+    *v = strtod(s, &end);
+    return *s && !*end;
+}
+
+// A list of numbers with / between them.
+static bool parse_weights(Maker *m, const char *s) {
+    double *v = NEWN(double, MAX_CLASS_WEIGHTS);
+    for (m->nweight = 0; *s; s += *s == '/') {
+        char *end;
+        if (m->nweight == MAX_CLASS_WEIGHTS) return false;
+        v[m->nweight++] = strtod(s, &end);
+        if (end == s || (*end && *end != '/')) return false;
+        s = end;
+    }
+    m->weight = v;
+    return m->nweight > 0;
+}
+
+static bool set_option(Maker *m, const char *name, const char *value) {
+    double v;
+    if (!strcmp(name, "weight")) return parse_weights(m, value);
+    if (!strcmp(name, "reduction")) {
+        static const char *const names[] = {"mean", "sum", "batchmean"};
+        for (int i = 0; i < 3; i++)
+            if (!strcmp(value, names[i])) return m->reduction = (LossReduction)i, true;
+        return false;
+    }
+    if (!parse_number(value, &v)) return false;
+    if (!strcmp(name, "ignore_index")) return m->has_ignore = true, m->ignore = (int64_t)v, v == (double)m->ignore;
+    if (!strcmp(name, "label_smoothing")) return m->smoothing = v, v >= 0 && v <= 1;
+    if (!strcmp(name, "beta")) return m->beta = v, v >= 0;
+    if (!strcmp(name, "delta")) return m->delta = v, v > 0;
+    if (!strcmp(name, "pos_weight")) return m->pos_weight = v, v >= 0;
+    return m->log_target = v != 0, v == 0 || v == 1; // log_target
+}
+
+static bool word_in(const char *list, const char *word) {
+    size_t n = strlen(word);
+    for (const char *s = list; *s; s += strcspn(s, " "), s += strspn(s, " "))
+        if (strcspn(s, " ") == n && !memcmp(s, word, n)) return true;
+    return false;
+}
+
+// [name=value,name=value]
+static bool set_options(Maker *m, const LossKind *kind, const char *text) {
+    for (const char *s = text; *s; s += strcspn(s, ","), s += *s == ',') {
+        size_t n = strcspn(s, ","), eq = strcspn(s, "=");
+        const char *name = intern_n(s, eq < n ? eq : n), *value = eq < n ? intern_n(s + eq + 1, n - eq - 1) : "1";
+        if (!word_in(kind->options, name)) return error("--loss: %s has no option '%s': %s", kind->name, name, kind->options), false;
+        if (!set_option(m, name, value)) return error("--loss: %s: %s cannot be '%s'", kind->name, name, value), false;
+    }
+    return true;
+}
 
 // The model's own loss: an output; the sum of its elements where it has several.
-static bool take_output(Graph *g, const char *name, Loss *l) {
-    Val *v = find_output(g, name);
+static bool take_output(Maker *m, const char *name) {
+    Val *v = find_output(m->g, name);
     if (!v) return error("--loss: there is no output '%s' (--output makes an inner tensor one)", name), false;
     if (!is_float_tensor(v)) return error("--loss: output '%s' is not a floating point tensor", name), false;
-    Maker m = {.g = g, .l = l};
-    starts_here(&m, total(g, v));
+    m->loss = m->root = total(m->g, v);
+    m->seed = splat_like(m->g, m->loss, 1);
+    return true;
+}
+
+// One of the list: WEIGHT*NAME[options]:OUTPUT, as parsed.
+typedef struct { double weight; const char *name, *options, *output; } Term1;
+
+static bool make_one(Maker *m, const Term1 *t) {
+    if (!strcmp(t->name, "output") && t->output) return take_output(m, t->output);
+    const LossKind *kind = loss_kinds;
+    while (kind->name && strcmp(kind->name, t->name)) kind++;
+    if (!kind->name) {
+        Text all = {0};
+        for (kind = loss_kinds; kind->name; kind++) put(&all, "%s, ", kind->name);
+        return error("--loss: there is no loss '%s': %soutput:NAME", t->name, all.s), false;
+    }
+    if (t->output) m->y = find_output(m->g, t->output);
+    for (int i = 0; i < m->g->nout && !t->output && !m->y; i++)
+        if (is_float_tensor(m->g->out[i])) m->y = m->g->out[i];
+    if (!m->y || !is_float_tensor(m->y))
+        return error("--loss: there is no floating point output%s%s", t->output ? " named " : "", t->output ? t->output : ""), false;
+    if (t->options && !set_options(m, kind, t->options)) return false;
+    kind->make(m);
+    return true;
+}
+
+// ---- the list ---------------------------------------------------------------------------------------
+
+// Where the loss that starts at s ends: a comma outside of brackets.
+static size_t one_length(const char *s) {
+    size_t n = 0;
+    for (int depth = 0; s[n] && (depth || s[n] != ','); n++) depth += (s[n] == '[') - (s[n] == ']');
+    return n;
+}
+
+static bool parse_one(const char *s, Term1 *t) {
+    char *text = arena_strdup(s), *end, *open, *colon;
+    *t = (Term1){.weight = 1};
+    double w = strtod(text, &end);
+    if (end != text && *end == '*') {
+        t->weight = w;
+        text = end + 1;
+    }
+    if ((open = strchr(text, '['))) {
+        char *close = strrchr(text, ']');
+        if (!close || close < open || (close[1] && close[1] != ':')) return error("--loss: '%s': brackets do not fit", s), false;
+        *open = *close = 0;
+        t->options = open + 1;
+        if (close[1]) t->output = close + 2;
+    } else if ((colon = strchr(text, ':'))) {
+        *colon = 0;
+        t->output = colon + 1;
+    }
+    t->name = text;
+    return true;
+}
+
+static bool needs_target(const Term1 *t) { return strcmp(t->name, "output") || !t->output; }
+
+static bool parse(const char *s, Term1 **list, int *n) {
+    int cap = 0;
+    *n = 0;
+    for (; *s; s += one_length(s), s += *s == ',') {
+        Term1 t;
+        if (!parse_one(intern_n(s, one_length(s)), &t)) return false;
+        PUSH(*list, *n, cap, t);
+    }
+    if (!*n) return error("--loss is empty"), false;
     return true;
 }
 
 // The only output, if it is a number.
-static bool take_only_output(Graph *g, Loss *l) {
-    if (g->nout == 1 && is_float_tensor(g->out[0]) && e_is(val_numel(g->out[0]), 1)) return take_output(g, g->out_name[0], l);
-    Text t = {0};
-    for (int i = 0; i < NLOSS; i++) put(&t, "%s, ", losses[i].name);
-    error("--loss is missing: %sor output:NAME", t.s);
+static bool only_output(Graph *g, Term1 *t) {
+    *t = (Term1){.weight = 1, .name = "output", .output = g->nout ? g->out_name[0] : ""};
+    if (g->nout == 1 && is_float_tensor(g->out[0]) && e_is(val_numel(g->out[0]), 1)) return true;
+    Text all = {0};
+    for (const LossKind *k = loss_kinds; k->name; k++) put(&all, "%s, ", k->name);
+    error("--loss is missing: %sor output:NAME", all.s);
     return false;
 }
 
+// In the widest type that any has, float32 at least.
+static Val *weighted(Graph *g, Val *sum, Val *x, double weight) {
+    if (weight != 1) x = scaled(g, x, weight);
+    if (!sum) return x;
+    DType dt = sum->dt == F64 || x->dt == F64 ? F64 : F32;
+    return fn2(g, FN_add, cast_to(g, sum, dt), cast_to(g, x, dt));
+}
+
 bool loss_build(Graph *g, const Options *opt, Loss *l) {
-    const char *s = opt->loss, *colon = s ? strchr(s, ':') : NULL;
-    size_t n = colon ? (size_t)(colon - s) : s ? strlen(s) : 0;
-    if (!s) return take_only_output(g, l);
-    if (colon && n == 6 && !memcmp(s, "output", n)) return take_output(g, colon + 1, l);
-    Maker m = {.g = g, .y = colon ? find_output(g, colon + 1) : NULL, .l = l};
-    for (int i = 0; i < g->nout && !colon && !m.y; i++)
-        if (is_float_tensor(g->out[i])) m.y = g->out[i];
-    if (!m.y || !is_float_tensor(m.y)) return error("--loss: there is no floating point output%s%s", colon ? " named " : "", colon ? colon + 1 : ""), false;
-    for (int i = 0; i < NLOSS; i++)
-        if (strlen(losses[i].name) == n && !memcmp(losses[i].name, s, n)) {
-            losses[i].make(&m);
-            return true;
-        }
-    error("--loss: there is no loss '%s'", s);
-    return false;
+    Term1 *list = NEW(Term1);
+    int n = 1, targets = 0;
+    if (!opt->loss ? !only_output(g, list) : (list = NULL, !parse(opt->loss, &list, &n))) return false;
+    for (int i = 0; i < n; i++) targets += needs_target(&list[i]);
+    l->root = NEWN(Val *, n);
+    l->seed = NEWN(Val *, n);
+    for (int i = 0; i < n; i++) {
+        Maker m = {.g = g, .beta = 1, .delta = 1, .pos_weight = 1};
+        m.target = intern(targets > 1 ? arena_printf("target_%s", list[i].output ? list[i].output : "0") : "target");
+        if (!make_one(&m, &list[i])) return false;
+        l->loss = weighted(g, l->loss, m.loss, list[i].weight);
+        l->root[i] = m.root;
+        l->seed[i] = list[i].weight == 1 ? m.seed : scaled(g, m.seed, list[i].weight);
+        if (m.correct && !l->correct) l->correct = m.correct;
+    }
+    l->n = n;
+    return true;
 }

@@ -34,21 +34,21 @@ static bool wanted(const Filter *f, const Node *n) {
     return !f->has_freeze || !matches(&f->freeze, name);
 }
 
-static bool *needed_by(const Graph *g, const Val *root) {
+static bool *needed_by(const Graph *g, int n, Val *const *root) {
     bool *live = NEWN(bool, g->nnode + 1);
-    live[root->node->id] = true;
+    for (int i = 0; i < n; i++) live[root[i]->node->id] = true;
     for (int i = g->nnode - 1; i >= 0; i--)
         for (int k = 0; live[i] && k < g->node[i]->nin; k++) live[g->node[i]->in[k]->node->id] = true;
     return live;
 }
 
 // The parameters that the loss depends on, in the model's order: constants that become inputs.
-static bool find_parameters(Graph *g, const Options *opt, const Val *root, Vals *p) {
+static bool find_parameters(Graph *g, const Options *opt, const Loss *l, Vals *p) {
     Filter f = {0};
     if (!compile_regex("--requires-grad", opt->requires_grad, &f.want, &f.has_want) ||
         !compile_regex("--freeze", opt->freeze, &f.freeze, &f.has_freeze))
         return false;
-    const bool *live = needed_by(g, root);
+    const bool *live = needed_by(g, l->n, l->root);
     for (int i = 0; i < g->nnode; i++)
         if (live[i] && wanted(&f, g->node[i])) PUSH(p->v, p->n, p->cap, &g->node[i]->out[0]);
     if (f.has_want) regfree(&f.want);
@@ -110,14 +110,14 @@ static bool train(Graph *g, const Options *opt) {
     Loss l = {0};
     Vals p = {0}, wrt = {0};
     if (!optimizer_known(opt) || !find_inputs(g, opt->input_grad, &wrt) || !loss_build(g, opt, &l)) return false;
-    if (!find_parameters(g, opt, l.root, &p)) return false;
+    if (!find_parameters(g, opt, &l, &p)) return false;
     int first = wrt.n;
     for (int i = 0; i < p.n; i++) {
         make_input(g, p.v[i]);
         PUSH(wrt.v, wrt.n, wrt.cap, p.v[i]);
     }
     g->known = NULL; // constants that were are no longer
-    Val **d = grad_from(g, 1, &l.root, &l.seed, wrt.n, wrt.v);
+    Val **d = grad_from(g, l.n, l.root, l.seed, wrt.n, wrt.v);
     if (!d) return false;
     Outputs model = take_outputs(g);
     set_outputs(g, &model, l.loss);

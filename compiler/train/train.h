@@ -28,15 +28,29 @@ typedef struct { Graph *g; const Node *n; Val *const *x; Val *y, *dy; int k; } C
 // The adjoint that operand k gets of dy, the adjoint of the map; NULL: none.
 Val *map_adjoint(Graph *g, Node *n, int k, Val *dy);
 
+// ---- grad.c: the state of one run --------------------------------------------------------------------
+typedef struct {
+    Graph *g;
+    Val **adj;   // by value id: its adjoint; NULL: none so far
+    bool *needs; // by value id: depends on a value whose adjoint is wanted
+    int nval;    // values there were before
+    int errors;
+} Grad;
+void contribute(Grad *s, Val *x, Val *d);                // d is one more part of x's adjoint
+void refuse(Grad *s, const Node *n, const char *what);   // an error: there is no gradient of `what`
+// grad_control.c: the adjoints of an if's or loop's operands, from those of its results
+void grad_if(Grad *s, Node *n);
+void grad_loop(Grad *s, Node *n);
+
 // ---- grad.c -----------------------------------------------------------------------------------------
 // Reverse mode: the adjoints of wrt[0 .. n), of their types and shapes, when those of root[0 .. nroot)
 // are seed[0 .. nroot). NULL after diagnostics, where the way leads through what has no gradient.
 Val **grad_from(Graph *g, int nroot, Val *const *root, Val *const *seed, int n, Val *const *wrt);
 
 // ---- loss.c -----------------------------------------------------------------------------------------
-// A loss, where its gradient starts, and with what: for cross-entropy at the logits, for others at the
-// loss itself with 1.
-typedef struct { Val *loss, *root, *seed; } Loss;
+// A loss, the n values where its gradient starts, and with what: for cross-entropy at the logits, for others
+// at the loss itself with 1. correct: how many predictions of a class are right, i64, or NULL.
+typedef struct { Val *loss, *correct, **root, **seed; int n; } Loss;
 // The loss that opt->loss names; adds the input `target` where it needs one. false after a diagnostic.
 bool loss_build(Graph *g, const Options *opt, Loss *l);
 
