@@ -135,8 +135,15 @@ static Rule *const rules[FN_COUNT] = {
     [FN_select] = d_select, [FN_cast] = d_cast, [FN_castsat] = d_cast, [FN_bitcast] = d_none,
 };
 
+// Of quantized integers: what add, sub and cast do to numbers.
+static Val *integer_adjoint(Graph *g, const Node *n, int k, Val *dy) {
+    const Val *x = n->in[k];
+    if (n->fn == FN_cast) return cast_to(g, dy, dt_is_float(x->dt) ? x->dt : dy->dt == F64 ? F64 : F32);
+    return n->fn == FN_add ? dy : n->fn == FN_sub ? k ? fn1(g, FN_neg, dy) : dy : NULL;
+}
+
 Val *map_adjoint(Graph *g, Node *n, int k, Val *dy) {
     if (!rules[n->fn]) die("scalar function %s has no derivative", fn_info[n->fn].name);
-    if (!dt_is_float(n->in[k]->dt) || !dt_is_float(n->out[0].dt)) return NULL;
+    if (!dt_is_float(n->in[k]->dt) || !dt_is_float(n->out[0].dt)) return integer_adjoint(g, n, k, dy);
     return rules[n->fn](&(Chain){.g = g, .n = n, .x = n->in, .y = &n->out[0], .dy = dy, .k = k});
 }

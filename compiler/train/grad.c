@@ -7,9 +7,10 @@
 
 void contribute(Grad *s, Val *x, Val *d) {
     if (!d || !s->needs[x->id]) return;
-    if (d->dt != x->dt) die("an adjoint of %s for %s", dt_name(d->dt), dt_name(x->dt));
-    if (!val_same_shape(x, d)) d = b_reshape(s->g, d, x->rank, x->shape); // equal by a guard
     Val *sum = s->adj[x->id];
+    if (!dt_is_float(x->dt) && sum) d = cast_to(s->g, d, sum->dt); // of quantized integers
+    else if (d->dt != x->dt && dt_is_float(x->dt)) die("an adjoint of %s for %s", dt_name(d->dt), dt_name(x->dt));
+    if (!val_same_shape(x, d)) d = b_reshape(s->g, d, x->rank, x->shape); // equal by a guard
     s->adj[x->id] = sum ? fn2(s->g, FN_add, sum, d) : d;
 }
 
@@ -19,6 +20,9 @@ void refuse(Grad *s, const Node *n, const char *what) {
 }
 
 static Val *zeros(Grad *s, const Val *x) { return splat_like(s->g, x, 0); }
+
+// of x's shape, for an adjoint of type dt
+static Val *zeros_as(Grad *s, const Val *x, DType dt) { return splat(s->g, dt, 0, x->rank, x->shape); }
 
 // ---- pointwise ------------------------------------------------------------------------------------
 
@@ -43,6 +47,10 @@ static bool grad_softmax(Grad *s, Node *n, Val *dy) {
 
 static void grad_map(Grad *s, Node *n, Val *dy) {
     if (grad_softmax(s, n, dy)) return;
+    if (s->straight[n->id]) {
+        contribute(s, n->in[0], dy);
+        return;
+    }
     for (int k = 0; k < n->nin; k++)
         if (s->needs[n->in[k]->id]) contribute(s, n->in[k], map_adjoint(s->g, n, k, dy));
 }
@@ -223,7 +231,7 @@ static Val *grad_unwindow(Grad *s, Node *n, Val *dy) {
 // ---- indexing and order -----------------------------------------------------------------------------
 
 static Val *scatter_add(Grad *s, const Val *x, Val *index, Val *d, int axis) {
-    return b_scatter(s->g, RED_ADD, zeros(s, x), index, d, axis);
+    return b_scatter(s->g, RED_ADD, zeros_as(s, x, d->dt), index, d, axis);
 }
 
 // y = max of x and the updates that go there: each of those that are equal to it gets the same part of dy
@@ -350,14 +358,45 @@ static void grad_node(Grad *s, Node *n) {
     die("%s has no gradient rule", prim_name[n->op]);
 }
 
-// Which values wrt reaches through floating point values.
+// The rounding that a quantized value comes from: round, then an offset and bounds; NULL: it is none.
+static Node *rounding_of(Val *v, int depth) {
+    Node *n = v->node, *r = NULL;
+    if (n->op != P_map || depth == 8) return NULL;
+    if (n->fn == FN_round) return n;
+    if (n->fn != FN_add && n->fn != FN_max && n->fn != FN_min && n->fn != FN_cast) return NULL;
+    for (int k = 0; k < n->nin && !r; k++) r = rounding_of(n->in[k], depth + 1);
+    return r;
+}
+
+// Whether a value of integers that are quantized numbers is one that moves with operand k: quantizers are
+// straight through, so what they give has an adjoint, a floating point one.
+static bool moves(Grad *s, const Node *n, int k) {
+    if (n->op == P_map && n->fn == FN_cast && dt_is_float(n->in[0]->dt)) {
+        Node *r = n->out[0].dt == BOOL ? NULL : rounding_of(n->in[0], 0);
+        if (r) s->straight[r->id] = true;
+        return r != NULL;
+    }
+    if (dt_is_float(n->in[k]->dt) || !dt_is_int(n->out[0].dt)) return false;
+    switch (n->op) {
+    case P_map: return n->fn == FN_cast || n->fn == FN_add || n->fn == FN_sub;
+    case P_gather: return k == 0;
+    case P_reshape: case P_permute: case P_expand: case P_slice: case P_pad: case P_concat: case P_copy: return true;
+    default: return false;
+    }
+}
+
+// Which values wrt reaches through floating point values, and through quantized ones.
 static void mark(Grad *s, int n, Val *const *wrt) {
     for (int i = 0; i < n; i++) s->needs[wrt[i]->id] = true;
     for (int i = 0; i < s->g->nnode; i++) {
         const Node *m = s->g->node[i];
-        bool any = false;
-        for (int k = 0; k < m->nin && !any; k++) any = s->needs[m->in[k]->id];
-        for (int k = 0; k < m->nout && any; k++) s->needs[m->out[k].id] |= m->out[k].kind != K_TENSOR || dt_is_float(m->out[k].dt);
+        bool any = false, moved = false;
+        for (int k = 0; k < m->nin; k++) {
+            if (!s->needs[m->in[k]->id]) continue;
+            any = true;
+            moved |= m->nout == 1 && m->out[0].kind == K_TENSOR && !dt_is_float(m->out[0].dt) && moves(s, m, k);
+        }
+        for (int k = 0; k < m->nout && any; k++) s->needs[m->out[k].id] |= moved || m->out[k].kind != K_TENSOR || dt_is_float(m->out[k].dt);
     }
 }
 
@@ -367,6 +406,7 @@ Val **grad_from(Graph *g, int nroot, Val *const *root, Val *const *seed, int n, 
     const char *origin = g->origin;
     s.adj = NEWN(Val *, s.nval + 1);
     s.needs = NEWN(bool, s.nval + 1);
+    s.straight = NEWN(bool, nnode + 1);
     mark(&s, n, wrt);
     for (int i = 0; i < nroot; i++) contribute(&s, root[i], seed[i]);
     for (int i = nnode - 1; i >= 0; i--) {

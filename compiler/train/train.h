@@ -33,7 +33,8 @@ typedef struct {
     Graph *g;
     Val **adj;   // by value id: its adjoint; NULL: none so far
     bool *needs; // by value id: depends on a value whose adjoint is wanted
-    int nval;    // values there were before
+    bool *straight; // by node id: a rounding that a quantizer does, which passes its adjoint on
+    int nval;       // values there were before
     int errors;
 } Grad;
 void contribute(Grad *s, Val *x, Val *d);                // d is one more part of x's adjoint

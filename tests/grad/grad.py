@@ -172,6 +172,21 @@ def check_choice(args, folder):
             raise AssertionError(f"{bad}: status {done.returncode}: {done.stderr}")
 
 
+def check_straight_through(args, folder):
+    """Quantizers pass gradients on where they do not clip."""
+    _, inputs, params, compiled = compile_net(args, folder, "quantized", np.float32, ["--grad"])
+    x, w = inputs["x0"], params["w0"]
+    out = values(compiled, {"x0": x, "w0": w, "scale": np.float32(0.01)} if compiled.d.n_in > 2 else {"x0": x, "w0": w})
+    q = np.rint(x.T / np.float32(0.01)) + 3
+    clipped = np.clip(q, -128, 127)
+    inside = ((x.T / np.float32(0.01) + 3 >= -128) & (x.T / np.float32(0.01) + 3 <= 127)).reshape(4, 6)
+    want = np.where(inside, w, 0).reshape(6, 4).T
+    if (q == clipped).all() or (q != clipped).all():
+        raise AssertionError("the test has to clip some")
+    np.testing.assert_allclose(out["grad:x0"], want, rtol=1e-6, err_msg="grad:x0")
+    np.testing.assert_allclose(out["grad:w0"], ((clipped - 3) * 0.01).reshape(4, 6), rtol=1e-5, err_msg="grad:w0")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cnncc", required=True)
@@ -181,7 +196,8 @@ def main():
     args = parser.parse_args()
     passed = failed = 0
     with tempfile.TemporaryDirectory() as tmp:
-        tests = {n: lambda n=n: check(args, pathlib.Path(tmp), n) for n in nets.NETS}
+        tests = {n: lambda n=n: check(args, pathlib.Path(tmp), n) for n in nets.NETS if n != "quantized"}
+        tests["quantized"] = lambda: check_straight_through(args, pathlib.Path(tmp))
         tests["choice"] = lambda: check_choice(args, pathlib.Path(tmp))
         for name, run in tests.items():
             if args.names and name not in args.names:

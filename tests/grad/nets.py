@@ -235,3 +235,12 @@ def pools(w):
     a = w.op("MaxPool", x, kernel_shape=[3, 2], strides=[2, 2], dilations=[1, 2], ceil_mode=1)
     b = w.op("LpPool", x, kernel_shape=[3, 3], strides=[2, 2], p=2)
     return w.op("Concat", *(w.op("Flatten", v) for v in (a, b, w.op("GlobalMaxPool", x))), axis=1)
+
+
+@net(None, "--input-grad=x0")
+def quantized(w):
+    """Straight through: gradients as if there were no rounding; see grad.py."""
+    w.consts["scale"], w.consts["zero"] = np.float32(0.01), np.int8(3)
+    x = w.op("QuantizeLinear", w.op("Transpose", w.input(4, 6)), "scale", "zero")
+    x = w.op("DequantizeLinear", w.op("Reshape", x, w.ints(4, 6)), "scale", "zero")
+    return w.op("ReduceSum", w.op("Mul", x, w.param(4, 6)), keepdims=0)

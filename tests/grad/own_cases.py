@@ -78,8 +78,8 @@ def loop_until():
         [node("Mul", ["v", "w"], ["v2"]), node("ReduceSumSquare", ["v2"], ["s"], keepdims=0), node("Less", ["s", "limit"], ["c2"])],
         "body", [value("i", [], TensorProto.INT64), value("c", [], TensorProto.BOOL), value("v", [4])],
         [value("c2", [], TensorProto.BOOL), value("v2", [4])])
-    return [node("Abs", ["u"], ["a"]), node("Add", ["a", "one"], ["w"]), node("Loop", ["n", "", "x"], ["l"], body=body), node("Sin", ["l"], ["y"])], \
-        {"x": (4,), "u": (4,)}, [const("n", np.int64(40)), const("limit", np.float32(50)), const("one", np.float32(1.2))]
+    return [node("Abs", ["u"], ["a"]), node("Add", ["a", "one"], ["w"]), node("Loop", ["n", "go", "x"], ["l"], body=body), node("Sin", ["l"], ["y"])], \
+        {"x": (4,), "u": (4,)}, [const("n", np.int64(40)), const("limit", np.float32(50)), const("one", np.float32(1.2)), const("go", np.array(True))]
 
 
 @own("Loop", (4,))
@@ -156,3 +156,8 @@ def lstm_all_states():
             node("Mul", ["a", "hs"], ["ah"]), node("Add", ["ah", "cs"], ["y"])], \
         {"x": (4, 2, 2), "w": (2, 12, 2), "r": (2, 12, 3), "b": (2, 24), "h": (2, 2, 3), "c": (2, 2, 3), "p": (2, 9)}, \
         [const("zero", np.array([0], np.int64))]
+
+
+@own("Trilu", (4, 5))
+def trilu():
+    return [node("Trilu", ["x"], ["t"], upper=0), node("Mul", ["t", "t"], ["y"])], {"x": (4, 5)}, []
