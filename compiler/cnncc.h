@@ -214,6 +214,7 @@ struct Graph {
     void *table;                  // hash-consing
     void *known;                  // val_const's results
     const char *origin;           // what new nodes are named after: the ONNX node being imported
+    Val **update; int nupdate, cap_update; // pairs: a statistic (an initializer), and what training makes of it
     int first_ex;                 // expressions with this id or a higher one were made after the graph
 };
 Graph *graph_new(Graph *parent);
@@ -282,12 +283,23 @@ void graph_verify(const Graph *g);         // die() on a broken invariant
 typedef struct Options Options;
 Graph *import_model(const char *path, const Options *opt); // NULL after diagnostics
 extern const char *model_domain_opset; // for the summary on top of model.c
+extern uint64_t model_file_size, model_file_hash; // FNV-1a of its bytes; of --train
 
 // ---- ops/: operators by composition; ops/op.h is the vocabulary of operator authors --------------------------
 
+// ---- import/init.c, train/: what is trained -------------------------------------------------------------------
+// How a parameter starts at random: uniform in +-scale, normal with deviation scale, or the constant.
+typedef enum { INIT_CONSTANT, INIT_UNIFORM, INIT_NORMAL } InitKind;
+typedef struct { InitKind kind; double scale; int64_t file_at; DType file_type; } Init; // file_at: where the elements are in the model's file, as raw bytes; -1: elsewhere
+typedef enum { PARAM_TRAINED, PARAM_STATISTIC, PARAM_FROZEN } ParamKind;
+typedef struct { const char *name; ParamKind kind; const Data *data; int rank; const Ex *shape; int64_t offset, n; Init init; bool decays; } Param;
+// The parameters of a model in the order of their one buffer; sizes in elements.
+typedef struct { Param *v; int n, cap; int64_t trained, total; DType dt; } Params;
+void train_program(Graph *g, const Options *opt, Params *p); // train/train.c: one entry of --train; the first, ENTRY_STEP, decides p
+
 // ---- opt/, train/, loop/: passes over the graph, driver.c's table ---------------------------------------------
 void pass_dtype(Graph *g, const Options *opt);    // opt/dtype.c: --dtype: every float type becomes it
-void pass_train(Graph *g, const Options *opt);    // train/train.c: --grad, --train: parameters become inputs, gradients and new values outputs
+void pass_train(Graph *g, const Options *opt);    // train/train.c: --grad: parameters become inputs, the loss and gradients outputs
 Val **grad(Graph *g, Val *loss, int n, Val *const *wrt); // train/grad.c: d sum(loss)/d wrt, of wrt's types and shapes; NULL after diagnostics
 void pass_fold(Graph *g, const Options *opt);     // opt/fold.c: constant subgraphs become const within a byte budget
 void pass_simplify(Graph *g, const Options *opt); // opt/simplify.c
@@ -303,6 +315,8 @@ Program *lower(Graph *g, const Options *opt);
 
 // ---- emit/ -------------------------------------------------------------------------------------------------------
 bool emit_model(const Program *p, const Options *opt);  // model.c, model.h, model.bin
+typedef struct { const Program *p[5]; const Params *params; } TrainPrograms; // step at the full batch, step, eval, predict at any; NULL: as the first
+bool emit_train(const TrainPrograms *t, const Options *opt);
 bool emit_onnx(const Graph *g, const char *path);
 
 // ---- driver.c, main.c ----------------------------------------------------------------------------------------------
@@ -310,6 +324,7 @@ typedef enum { W_AUTO, W_INLINE, W_FILE, W_EXTERN } WeightMode;
 typedef struct { const char *name; bool upper; int64_t n; } DimFix;
 typedef struct { const char *name; const char *dims; } ShapeFix;
 typedef struct { const char *name; const char *file; } ValueFix; // --value: what an input always is
+typedef enum { ENTRY_NONE, ENTRY_STEP, ENTRY_EVAL, ENTRY_PREDICT } Entry; // loss and gradients; loss and outputs; outputs
 typedef struct { const char *past, *present; int64_t cap; } StateOpt; // --state: cap 0: not given
 struct Options {
     const char *model, *output, *prefix, *target;
@@ -322,8 +337,11 @@ struct Options {
     const char *eval_dir;  // --eval DIR: input_*.pb and output_*.pb
     const char *emit_onnx;
     bool exact, relax, portable, example, eval, grad, train, timing;
-    const char *loss, *optimizer, *requires_grad, *freeze, *input_grad;
+    const char *loss, *optimizer, *requires_grad, *freeze, *input_grad, *no_decay;
     int64_t batch;
+    bool frozen_bn, bn_unbiased; // --frozen-bn; --bn-momentum=pytorch
+    Entry entry;           // of --train: which of its functions is being made
+    bool any_batch;        // for any batch up to `batch`
     const char **cap; int ncap;     // --cap NAME=N
     const char **outputs; int noutputs; // --output NAME: expose an inner tensor
     DType dtype;

@@ -76,22 +76,53 @@ static int emit(Graph *g, const Options *opt) {
     return opt->output && !emit_model(p, opt);
 }
 
-int compile(const Options *opt) {
-    if (!dump_ok(opt)) return 2;
+// The model after all passes over the tensor DAG; NULL after diagnostics. params: of --train.
+static Graph *make_graph(const Options *opt, Params *params) {
     start(opt, "import");
     Graph *g = import_model(opt->model, opt);
-    if (!g) return 1;
+    if (!g) return NULL;
     graph_verify(g);
     dump_graph(opt, "import", g);
     for (int i = 0; i < NPASS; i++) {
         start(opt, passes[i].name);
-        if (passes[i].run)
+        if (passes[i].run == pass_train && opt->entry) train_program(g, opt, params);
+        else if (passes[i].run)
             passes[i].run(g, opt);
         else
             g = graph_rebuild(g);
         graph_verify(g);
         dump_graph(opt, passes[i].name, g);
     }
+    return g;
+}
+
+// --train: the entries of the interface are programs of their own, made from the model one by one.
+static int compile_train(const Options *opt) {
+    static const Entry entry[] = {ENTRY_STEP, ENTRY_STEP, ENTRY_EVAL, ENTRY_PREDICT};
+    Params params = {0};
+    TrainPrograms t = {.params = &params};
+    for (int i = 0; i < 4; i++) {
+        Options o = *opt;
+        o.entry = entry[i];
+        o.any_batch = i > 0 && opt->batch;
+        if (i == 1 && !opt->batch) continue;
+        Graph *g = make_graph(&o, &params);
+        if (!g) return 1;
+        if (i == 0 && opt->emit_onnx && !emit_onnx(g, opt->emit_onnx)) return 1;
+        start(opt, "lower");
+        if (!(t.p[i] = lower(g, &o))) return 1;
+    }
+    start(opt, "emit");
+    int status = opt->output && !emit_train(&t, opt);
+    start(opt, "end");
+    return status ? status : diag_errors > 0;
+}
+
+int compile(const Options *opt) {
+    if (!dump_ok(opt)) return 2;
+    if (opt->train) return compile_train(opt);
+    Graph *g = make_graph(opt, NULL);
+    if (!g) return 1;
     int status = 0;
     if (opt->eval) {
         start(opt, "eval");

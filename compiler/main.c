@@ -171,7 +171,8 @@ static bool *flag_of(Options *o, const char *name) {
         bool *flag;
     } flags[] = {{"--exact", &o->exact},     {"--relax", &o->relax}, {"--portable", &o->portable},
                  {"--example", &o->example}, {"--grad", &o->grad},   {"--train", &o->train},
-                 {"--timing", &o->timing}};
+                 {"--timing", &o->timing},
+                 {"--frozen-bn", &o->frozen_bn}};
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
         if (!strcmp(flags[i].name, name)) return flags[i].flag;
     return NULL;
@@ -184,7 +185,7 @@ static const char **text_of(Options *o, const char *name) {
     } texts[] = {{"-o", &o->output},       {"--prefix", &o->prefix},        {"--target", &o->target},
                  {"--dump", &o->dump},     {"--emit-onnx", &o->emit_onnx},  {"--eval", &o->eval_dir},
                  {"--loss", &o->loss},     {"--optimizer", &o->optimizer},  {"--requires-grad", &o->requires_grad},
-                 {"--freeze", &o->freeze}, {"--input-grad", &o->input_grad}};
+                 {"--no-decay", &o->no_decay},   {"--freeze", &o->freeze}, {"--input-grad", &o->input_grad}};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         if (!strcmp(texts[i].name, name)) return texts[i].text;
     return NULL;
@@ -195,6 +196,12 @@ static WeightMode weight_mode(const char *s) {
     if (!strcmp(s, "file")) return W_FILE;
     if (!strcmp(s, "extern")) return W_EXTERN;
     usage("--weights is inline, file or extern, not", s);
+}
+
+// Whether it is the second of two words.
+static bool choice(const char *name, const char *value, const char *no, const char *yes) {
+    if (strcmp(value, no) && strcmp(value, yes)) usage(arena_printf("%s is %s or %s, not", name, no, yes), value);
+    return !strcmp(value, yes);
 }
 
 // An option with a value; false if there is none of that name.
@@ -216,6 +223,8 @@ static bool set_value(Options *o, const char *name, const char *value) {
         o->outputs = add_string(o->outputs, &o->noutputs, value);
     else if (!strcmp(name, "--cap"))
         o->cap = add_string(o->cap, &o->ncap, value);
+    else if (!strcmp(name, "--bn-momentum"))
+        o->bn_unbiased = choice(name, value, "onnx", "pytorch");
     else if (!strcmp(name, "--batch"))
         o->batch = number(value, name);
     else if (!strcmp(name, "--dtype"))

@@ -265,9 +265,8 @@ static void put_ports(Emit *e, Text *t, bool input) {
     put(t, "};\n");
 }
 
-static void put_size_functions(Emit *e, Text *t) {
+static void put_work_of(Emit *e, Text *t) {
     const char *m = e->prefix;
-    const Graph *g = e->p->g;
     Ex *sym;
     int nsym = program_symbols(e->p, &sym);
     put(t, "static size_t %s_work_of(const int64_t *sym, int threads) {\n    (void)sym;\n    (void)threads;\n", m);
@@ -278,6 +277,14 @@ static void put_size_functions(Emit *e, Text *t) {
     put(t, ", each = ");
     put_ex(e, t, e->p->scratch_size);
     put(t, ";\n    return (size_t)(n + each * (threads > 1 ? threads : 1)) + %lld;\n}\n\n", (long long)(64 + heap_size(e)));
+}
+
+static void put_size_functions(Emit *e, Text *t) {
+    const char *m = e->prefix;
+    const Graph *g = e->p->g;
+    Ex *sym;
+    int nsym = program_symbols(e->p, &sym);
+    put_work_of(e, t);
     if (nsym) {
         put(t, "size_t %s_work_size(const %s_dims *dims, int threads) {\n    const int64_t s[] = {", m, m);
         for (int i = 0; i < nsym; i++) put(t, "%sdims->%s", i ? ", " : "", c_name(sym[i]->name));
@@ -401,7 +408,7 @@ static void put_outputs(Emit *e, Text *t, bool after) {
     }
 }
 
-static void put_run(Emit *e, Text *t, bool file) {
+static void put_run_array(Emit *e, Text *t, bool file) {
     const char *m = e->prefix;
     Ex *sym;
     int nsym = program_symbols(e->p, &sym);
@@ -439,7 +446,17 @@ static void put_run(Emit *e, Text *t, bool file) {
     put_n(t, e->main.s ? e->main.s : "", e->main.n);
     put_outputs(e, t, true);
     put(t, "    return st;\n}\n\n");
+}
+
+void put_entry(Emit *e, Text *t) {
+    put_work_of(e, t);
+    put_run_array(e, t, false);
+}
+
+static void put_run(Emit *e, Text *t, bool file) {
+    const char *m = e->prefix;
     const Graph *g = e->p->g;
+    put_run_array(e, t, file);
     put(t, "int %s_run(const cnn_ctx *ctx, const %s_in *in, %s_out *out) {\n    return %s_run_array(ctx, %s, %s);\n}\n\n", m, m, m, m,
         g->nin ? "(const cnn_tensor *)(const void *)in" : "((void)in, (const cnn_tensor *)0)", "(cnn_tensor *)(void *)out");
 }

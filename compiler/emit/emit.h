@@ -34,9 +34,25 @@ void put_stmts(Emit *e, Text *t, const Stmt *s, int indent);
 // emit/api.c
 void put_header(Emit *e, Text *t);
 void put_api(Emit *e, Text *t);
+void put_entry(Emit *e, Text *t);                // PREFIX_work_of and PREFIX_run_array, static, constants inline
 const char *c_name(const char *name);            // a C identifier from a model's name
 const char *c_var(Ex var);                       // of an index variable or, with n_ in front, a symbol
 int program_symbols(const Program *p, Ex **sym); // the input shapes' symbols in order of appearance
+
+// emit/model.c
+void put_top(Emit *e, Text *t, const char *header); // comment, includes; every needed part is known by then
+void put_parts(Emit *e, Text *t);
+void put_vectors(Emit *e, Text *t);
+const char *file_stem(const char *path);
+const char *with_ending(const char *path, const char *ending);
+void text_replace(Text *t, const char *mark, const char *by);
+const char *runtime_text(const char *part);
+
+// emit/train_io.c: of --train: the table of parameters and their first values, checkpoints, export
+void put_param_table(Emit *e, Text *t, const Params *p);
+bool put_first_values(Emit *e, Text *t, const Params *p); // false after a diagnostic
+void put_checkpoint(Emit *e, Text *t, const Params *p, const char *optimizer, int nstate);
+void put_export(Emit *e, Text *t, const Params *p);
 
 // emit/weights.c
 uint64_t weights_layout(Emit *e, bool file);     // offsets of used weights; total bytes

@@ -15,6 +15,8 @@ static const struct RuntimePart *find_part(const char *name) {
     return NULL;
 }
 
+const char *runtime_text(const char *part) { return find_part(part)->text; }
+
 // Adds what the needed parts need, until nothing is new.
 static void close_needs(Emit *e) {
     for (int i = 0; i < e->nneed; i++) {
@@ -36,13 +38,13 @@ static bool needs(const Emit *e, const char *part) {
     return false;
 }
 
-static void put_parts(Emit *e, Text *t) {
+void put_parts(Emit *e, Text *t) {
     for (int i = 0; i < runtime_nparts; i++)
-        if (strcmp(runtime_parts[i].name, "abi") && needs(e, runtime_parts[i].name)) put(t, "%s\n", runtime_parts[i].text);
+        if (strcmp(runtime_parts[i].name, "abi") && strcmp(runtime_parts[i].name, "train_abi") && needs(e, runtime_parts[i].name)) put(t, "%s\n", runtime_parts[i].text);
 }
 
 // Vector types: GNU's where there are any, else arrays and a loop over the lanes.
-static void put_vectors(Emit *e, Text *t) {
+void put_vectors(Emit *e, Text *t) {
     if (!e->nvec) return;
     put(t, "#if defined(__GNUC__) && !defined(__TINYC__) && !defined(CNN_PORTABLE)\n");
     for (int i = 0; i < e->nvec; i++) {
@@ -69,7 +71,7 @@ static void put_vectors(Emit *e, Text *t) {
            "#define CNN_MIN(type, x, y) ((x) < (y) || (x) != (x) ? (x) : (y))\n#endif\n\n");
 }
 
-static void put_top(Emit *e, Text *t, const char *header) {
+void put_top(Emit *e, Text *t, const char *header) {
     const Graph *g = e->p->g;
     close_needs(e);
     put(t, "/* Made by cnncc from %s: %s.\n", diag_file ? diag_file : "a graph", model_domain_opset ? model_domain_opset : "");
@@ -84,20 +86,20 @@ static void put_top(Emit *e, Text *t, const char *header) {
     if (needs(e, "#simd")) put(t, "#ifdef _OPENMP\n#define CNN_SIMD _Pragma(\"omp simd\")\n#else\n#define CNN_SIMD\n#endif\n\n");
 }
 
-static const char *stem(const char *path) {
+const char *file_stem(const char *path) {
     const char *s = strrchr(path, '/');
     s = s ? s + 1 : path;
     size_t n = strcspn(s, ".");
     return intern_n(s, n);
 }
 
-static const char *with_ending(const char *path, const char *ending) {
+const char *with_ending(const char *path, const char *ending) {
     const char *dot = strrchr(path, '.'), *slash = strrchr(path, '/');
     size_t n = dot && (!slash || dot > slash) ? (size_t)(dot - path) : strlen(path);
     return arena_printf("%.*s%s", (int)n, path, ending);
 }
 
-static void replace(Text *t, const char *mark, const char *by) {
+void text_replace(Text *t, const char *mark, const char *by) {
     char *at = t->s ? strstr(t->s, mark) : NULL;
     if (!at) return;
     Text r = {0};
@@ -120,7 +122,7 @@ static void put_weights_check(Emit *e, Text *t) {
 
 bool emit_model(const Program *p, const Options *opt) {
     Emit *e = NEW(Emit);
-    *e = (Emit){.p = p, .opt = opt, .prefix = c_name(opt->prefix ? opt->prefix : stem(opt->output))};
+    *e = (Emit){.p = p, .opt = opt, .prefix = c_name(opt->prefix ? opt->prefix : file_stem(opt->output))};
     bool file = is_file(e, weights_layout(e, false));
     uint64_t size = file ? weights_layout(e, true) : 0, hash = 0;
     file = file && size > 64;
@@ -141,10 +143,10 @@ bool emit_model(const Program *p, const Options *opt) {
         Text head = {0};
         for (int i = 0; i < 8; i++) put(&head, "%d, ", "CNNCCW1"[i]);
         for (int i = 0; i < 8; i++) put(&head, "%u%s", (unsigned)(hash >> (8 * i) & 255), i < 7 ? ", " : "");
-        replace(&c, "@HEAD@", head.s);
-        replace(&c, "@WSIZE@", arena_printf("%llu", (unsigned long long)size));
-        replace(&c, "@WHASH@", arena_printf("UINT64_C(%llu)", (unsigned long long)hash));
+        text_replace(&c, "@HEAD@", head.s);
+        text_replace(&c, "@WSIZE@", arena_printf("%llu", (unsigned long long)size));
+        text_replace(&c, "@WHASH@", arena_printf("UINT64_C(%llu)", (unsigned long long)hash));
     }
-    replace(&h, "@ABI@", find_part("abi")->text);
+    text_replace(&h, "@ABI@", find_part("abi")->text);
     return write_file(header, h.s, h.n) && write_file(opt->output, c.s, c.n);
 }

@@ -99,7 +99,7 @@ void used_names(Importer *im) {
 
 // In a training build the floating point initializers of the main graph keep their identity: flag 1, or
 // 2 for running statistics of a BatchNormalization. 0: an ordinary constant.
-typedef struct { bool on; PtrMap statistics; } Parameters;
+typedef struct { bool on; PtrMap statistics; const Onnx__GraphProto *g; } Parameters;
 
 static Parameters parameters_of(const Importer *im, const Scope *s) {
     Parameters p = {.on = (im->opt->grad || im->opt->train) && !s->up};
@@ -111,9 +111,19 @@ static Parameters parameters_of(const Importer *im, const Scope *s) {
     return p;
 }
 
-static Val *constant_val(Scope *s, const Parameters *p, const char *name, const Constant *c) {
+static Val *constant_val(const Importer *im, Scope *s, const Parameters *p, const char *name, const Constant *c) {
     if (!p->on || !dt_is_float(c->data->dt)) return tensor_val(s->g, c);
-    return b_initializer(s->g, name, c->data, c->rank, c->shape, map_get(&p->statistics, name) ? 2 : 1);
+    Val *v = b_initializer(s->g, name, c->data, c->rank, c->shape, map_get(&p->statistics, name) ? 2 : 1);
+    int64_t dim[MAX_RANK];
+    for (int i = 0; i < c->rank; i++) e_is_const(c->shape[i], &dim[i]);
+    Init *init = NEW(Init);
+    *init = import_init(p->g, name, c->rank, dim);
+    const uint8_t *at = c->data->p;
+    bool inside = !c->data->splat && at >= im->file && at < im->file + im->size;
+    init->file_at = inside ? at - im->file : -1;
+    init->file_type = c->data->dt;
+    v->node->aux = init;
+    return v;
 }
 
 static void define_constant(Importer *im, Scope *s, const Parameters *p, const char *name, Constant *c, const char *err) {
@@ -123,7 +133,7 @@ static void define_constant(Importer *im, Scope *s, const Parameters *p, const c
         return;
     }
     if (c) {
-        v = constant_val(s, p, intern(name), c);
+        v = constant_val(im, s, p, intern(name), c);
         if (!v->name) v->name = intern(name);
     } else {
         error("%sinitializer '%s': %s", s->where, name, err);
@@ -136,6 +146,7 @@ static void import_initializers(Importer *im, Scope *s, const Onnx__GraphProto *
     Constant c;
     char err[300] = "";
     Parameters train = parameters_of(im, s);
+    train.g = p;
     for (size_t i = 0; i < p->n_initializer; i++) {
         bool ok = tensor_read(im, p->initializer[i], &c, err, sizeof err);
         define_constant(im, s, &train, p->initializer[i]->name, ok ? &c : NULL, err);

@@ -146,4 +146,6 @@ const char *domain_of(const char *domain); // interned; "ai.onnx" and NULL are "
 // ---- type.c: declared types of inputs -------------------------------------------------------------
 Val *import_input(Importer *im, Graph *g, const Onnx__ValueInfoProto *p);
 const char *val_type(const Val *v); // as ONNX spells it: tensor(float), seq(tensor(int64))
+// import/init.c: how a parameter of that name and shape starts at random.
+Init import_init(const Onnx__GraphProto *g, const char *name, int rank, const int64_t *dim);
 #endif

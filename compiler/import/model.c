@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 const char *model_domain_opset = "";
+uint64_t model_file_size, model_file_hash;
 
 // Maps a regular file; false after a diagnostic.
 bool map_file(const char *path, const uint8_t **data, size_t *size) {
@@ -121,6 +122,11 @@ Graph *import_model(const char *path, const Options *opt) {
     diag_file = path;
     diag_pass = "import";
     if (!map_file(path, &im->file, &im->size)) return NULL;
+    if (opt->entry == ENTRY_STEP && !opt->any_batch) {
+        model_file_size = im->size;
+        model_file_hash = 1469598103934665603u;
+        for (size_t i = 0; i < im->size; i++) model_file_hash = (model_file_hash ^ im->file[i]) * 1099511628211u;
+    }
     im->model = unpack_model(im->file, im->size);
     if (!im->model || !read_versions(im)) return NULL;
     im->dim_used = NEWN(bool, opt->ndim + 1);

@@ -193,7 +193,7 @@ void import_node(Importer *im, Scope *s, const Onnx__NodeProto *p, int index) {
     Val *few[FEW] = {0}, **in = room_in + room_out <= FEW ? few : NEWN(Val *, room_in + room_out);
     bool few_want[FEW], *want = room_out <= FEW ? few_want : NEWN(bool, room_out);
     for (size_t i = 0; i < p->n_output; i++) want[i] = *p->output[i] && map_get(&im->used, intern(p->output[i]));
-    Op o = {.type = p->op_type ? intern(p->op_type) : "",
+    Op o = {.opt = im->opt, .type = p->op_type ? intern(p->op_type) : "",
             .domain = domain_of(p->domain),
             .name = p->name ? p->name : "",
             .nin = (int)p->n_input,

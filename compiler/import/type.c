@@ -32,6 +32,13 @@ static Ex declared_dim(Importer *im, const char *input, size_t axis, const Onnx_
     return named_dim(im, arena_printf("%s_%zu", input, axis));
 }
 
+// --batch: the first dimension of an input, where the model has 1 or no number.
+static Ex batch_dim(const Importer *im, Ex d) {
+    int64_t n;
+    if (!im->opt->batch || (e_is_const(d, &n) && n != 1)) return d;
+    return im->opt->any_batch ? e_sym(intern("batch"), 0, im->opt->batch) : e_int(im->opt->batch);
+}
+
 // NAME=1x3xHxW or 1,3,H,W: the rank, -1 if it is malformed.
 static int option_shape(Importer *im, const char *dims, Ex *shape) {
     const char *sep = strchr(dims, ',') ? "," : "x";
@@ -106,6 +113,7 @@ Val *import_input(Importer *im, Graph *g, const Onnx__ValueInfoProto *p) {
         rank = (int)tensor->shape->n_dim;
         for (int i = 0; i < rank; i++) shape[i] = declared_dim(im, p->name, (size_t)i, tensor->shape->dim[i]);
     }
+    if (rank > 0) shape[0] = batch_dim(im, shape[0]);
     return fixed_value(im, g, b_input(g, intern(p->name), (DType)tensor->elem_type, rank, shape));
 }
 

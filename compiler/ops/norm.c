@@ -45,6 +45,21 @@ static Val *drop_ones(Op *o, Val *v, bool spatial) {
     return spatial ? reshape(o, v, 1, &c) : squeeze(o, v, 0);
 }
 
+/* The running statistic of input i after a step: run, but by --bn-momentum=pytorch with the variance of a sample. */
+static void train_statistic(Op *o, int i, Val *x, Val *run, Val *batch, Val *keep, bool spatial) {
+    Val *v = o->in[i];
+    if (!op_training(o) || o->g->parent || v->node->op != P_const || v->node->flag != 2) return;
+    if (i == 4 && o->opt->bn_unbiased) { // batch * n/(n-1)
+        Ex c = dim(x, 1), n = e_div(numel(x), c), less = e_max(e_sub(n, e_int(1)), e_int(1));
+        Val *more = divide(o, cast(o, b_dims(o->g, I64, 0, NULL, &n), batch->dt), cast(o, b_dims(o->g, I64, 0, NULL, &less), batch->dt));
+        Val *rest = sub(o, like(o, keep, 1), keep);
+        run = add(o, run, mul(o, mul(o, batch, rest), sub(o, more, like(o, more, 1))));
+    }
+    run = reshape(o, cast(o, drop_ones(o, run, spatial), v->dt), v->rank, v->shape);
+    PUSH(o->g->update, o->g->nupdate, o->g->cap_update, v);
+    PUSH(o->g->update, o->g->nupdate, o->g->cap_update, run);
+}
+
 /* y = (x - mean) * scale / sqrt(var + eps) + b, as x*k + c with k and c of the parameters */
 static void batch_norm(Op *o) {
     Val *x = o->in[0];
@@ -54,6 +69,7 @@ static void batch_norm(Op *o) {
     bool spatial = attr_int_or(o, "spatial", 1) != 0 || x->rank == 1, train = false;
     for (int i = 1; i < o->nout; i++) train = train || o->want[i];
     train = o->since >= 14 ? attr_int_or(o, "training_mode", 0) != 0 : train && !attr_int_or(o, "is_test", 0);
+    if (o->opt->entry) train = op_training(o) && !o->opt->frozen_bn;
     if (train && x->rank < 2) op_fail(o, "training needs a batch axis");
     Val *acc = cast(o, x, dt), *p[4];
     for (int i = 0; i < 4; i++) {
@@ -69,6 +85,8 @@ static void batch_norm(Op *o) {
             Val *v = i < 3 ? run[i - 1] : i == 3 ? mean : var;
             o->out[i] = cast(o, drop_ones(o, v, spatial), pdt);
         }
+        train_statistic(o, 3, x, run[0], mean, keep, spatial);
+        train_statistic(o, 4, x, run[1], var, keep, spatial);
     }
     Val *k = divide(o, p[0], map1(o, FN_sqrt, add(o, var, like(o, var, attr_float(o, "epsilon")))));
     Val *c = sub(o, p[1], mul(o, mean, k));

@@ -20,7 +20,9 @@ typedef struct {
     const Attr *attr; int nattr;
     Graph *g;        // where new nodes go
     void *importer;  // for operators with sub-graphs
+    const Options *opt;
 } Op;
+static inline bool op_training(const Op *o) { return o->opt->entry == ENTRY_STEP; } // dropout drops, statistics are those of the batch
 typedef void OpFn(Op *o);
 typedef struct { const char *type; int since; OpFn *fn; } OpDef; // a table ends with { NULL }
 typedef struct { const char *domain; const OpDef *def; } OpFamily;

@@ -124,10 +124,33 @@ static void op_dropout_inference(Op *o) {
         o->out[1] = full(o, o->since < 10 ? x->dt : BOOL, 1, x->rank, x->shape);
 }
 
+// Of versions before 12 in a training step; later ones by their training_mode, which exporters leave off.
+static void dropout_by(Op *o, Val *ratio);
+
+static void op_dropout_old(Op *o) {
+    if (!op_training(o)) op_dropout_inference(o);
+    else dropout_by(o, scalar(o, calc_type(o->in[0]->dt), attr_float_or(o, "ratio", 0.5)));
+}
+
+// y = mask ? x / (1 - ratio) : 0 with mask = u >= ratio
+static void dropout_by(Op *o, Val *ratio) {
+    Val *x = o->in[0];
+    DType calc = calc_type(x->dt);
+    Val *mask = map2(o, FN_le, ratio, uniform01(o, calc, x->rank, x->shape));
+    Val *one = scalar(o, calc, 1), *scale = cast(o, divide(o, one, sub(o, one, ratio)), x->dt);
+    o->out[0] = select(o, mask, mul(o, x, scale), like(o, x, 0));
+    if (o->nout > 1) o->out[1] = o->since < 10 ? cast(o, mask, x->dt) : mask;
+}
+
 // y = mask ? x / (1 - ratio) : 0 with mask = u >= ratio when training; else as above
 static void op_dropout(Op *o) {
     Val *x = o->in[0], *training = o->nin > 2 ? o->in[2] : NULL;
     const Data *on = training ? val_const(training) : NULL;
+    if (o->opt->entry) {
+        if (op_training(o)) dropout_by(o, o->nin > 1 && o->in[1] ? cast(o, reshape(o, o->in[1], 0, NULL), calc_type(x->dt)) : scalar(o, calc_type(x->dt), 0.5));
+        else op_dropout_inference(o);
+        return;
+    }
     if (!training || (on && on->n == 1 && data_get(on, 0).i == 0)) {
         op_dropout_inference(o);
         return;
@@ -151,5 +174,5 @@ const OpDef ops_random[] = {
     {"RandomUniform", 1, op_random_uniform}, {"RandomNormal", 1, op_random_normal},
     {"RandomUniformLike", 1, op_random_uniform_like}, {"RandomNormalLike", 1, op_random_normal_like},
     {"Bernoulli", 15, op_bernoulli}, {"Multinomial", 7, op_multinomial},
-    {"Dropout", 1, op_dropout_inference}, {"Dropout", 12, op_dropout}, {NULL, 0, NULL},
+    {"Dropout", 1, op_dropout_old}, {"Dropout", 12, op_dropout}, {NULL, 0, NULL},
 };

@@ -25,5 +25,10 @@ static void convert(Graph *g, DType by) {
 
 // In place, before constants are shared or folded: a node keeps its operands, only types change.
 void pass_dtype(Graph *g, const Options *opt) {
-    if (opt->dtype) convert(g, opt->dtype);
+    DType by = opt->dtype;
+    for (int i = 0; opt->entry && !by && i < g->nnode; i++) { // parameters of half types are trained in float32
+        DType dt = g->node[i]->out[0].dt;
+        if (g->node[i]->op == P_const && g->node[i]->flag && (dt == F16 || dt == BF16)) by = F32;
+    }
+    if (by) convert(g, by);
 }

@@ -201,7 +201,7 @@ bool loss_build(Graph *g, const Options *opt, Loss *l) {
     l->root = NEWN(Val *, n);
     l->seed = NEWN(Val *, n);
     for (int i = 0; i < n; i++) {
-        Maker m = {.g = g, .beta = 1, .delta = 1, .pos_weight = 1};
+        Maker m = {.g = g, .beta = 1, .delta = 1, .pos_weight = 1, .quiet = opt->entry > ENTRY_STEP || opt->any_batch};
         m.target = intern(targets > 1 ? arena_printf("target_%s", list[i].output ? list[i].output : "0") : "target");
         if (!make_one(&m, &list[i])) return false;
         l->loss = weighted(g, l->loss, m.loss, list[i].weight);

@@ -21,6 +21,7 @@ typedef struct {
     int nweight;
     Val *loss, *root, *seed; // results: see Loss
     Val *correct;
+    bool quiet;           // notes were given before
 } Maker;
 
 typedef struct { const char *name; void (*make)(Maker *m); const char *options; } LossKind; // options: a blank-separated list

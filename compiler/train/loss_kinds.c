@@ -22,7 +22,9 @@ static void starts_here(Maker *m, Val *loss) {
     m->seed = splat_like(m->g, loss, 1);
 }
 
-static void note(const char *what) { fprintf(stderr, "%s: note: the loss takes the input of the final %s\n", diag_file, what); }
+static void note(const Maker *m, const char *what) {
+    if (!m->quiet) fprintf(stderr, "%s: note: the loss takes the input of the final %s\n", diag_file, what);
+}
 
 // ---- of classes -----------------------------------------------------------------------------------
 
@@ -176,7 +178,7 @@ static void make_cross_entropy(Maker *m, bool probabilities) {
     if (x->rank == 0) fatal("--loss: cross_entropy needs an output with classes, this one is a number");
     if (match_softmax(x, &x, &naxes, axes) && naxes == 1) {
         axis = axes[0];
-        note("Softmax");
+        note(m, "Softmax");
     } else {
         x = m->y;
     }
@@ -253,7 +255,7 @@ static void make_bce(Maker *m) {
     Graph *g = m->g;
     const Node *n = m->y->node;
     if (n->op == P_map && n->fn == FN_sigmoid) {
-        note("Sigmoid");
+        note(m, "Sigmoid");
         logistic(m, n->in[0]);
         return;
     }

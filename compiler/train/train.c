@@ -100,18 +100,11 @@ static void set_outputs(Graph *g, const Outputs *model, Val *loss) {
     }
 }
 
-static Val *rate_input(Graph *g, const Vals *p) {
-    bool wide = p->n > 0;
-    for (int i = 0; i < p->n; i++) wide = wide && p->v[i]->dt == F64;
-    return b_input(g, intern("lr"), wide ? F64 : F32, 0, NULL);
-}
-
-static bool train(Graph *g, const Options *opt) {
+// --grad: a pure function of the parameters and the inputs.
+static bool gradients(Graph *g, const Options *opt) {
     Loss l = {0};
     Vals p = {0}, wrt = {0};
-    if (!optimizer_known(opt) || !find_inputs(g, opt->input_grad, &wrt) || !loss_build(g, opt, &l)) return false;
-    if (!find_parameters(g, opt, &l, &p)) return false;
-    int first = wrt.n;
+    if (!find_inputs(g, opt->input_grad, &wrt) || !loss_build(g, opt, &l) || !find_parameters(g, opt, &l, &p)) return false;
     for (int i = 0; i < p.n; i++) {
         make_input(g, p.v[i]);
         PUSH(wrt.v, wrt.n, wrt.cap, p.v[i]);
@@ -122,14 +115,130 @@ static bool train(Graph *g, const Options *opt) {
     Outputs model = take_outputs(g);
     set_outputs(g, &model, l.loss);
     for (int i = 0; i < wrt.n; i++) graph_output(g, d[i], intern(arena_printf("grad:%s", wrt.v[i]->name)));
-    if (!opt->train) return true;
-    Val *lr = rate_input(g, &p);
-    for (int i = 0; i < p.n; i++)
-        graph_output(g, optimizer_step(g, p.v[i], d[first + i], lr), intern(arena_printf("new:%s", p.v[i]->name)));
     return true;
 }
 
 void pass_train(Graph *g, const Options *opt) {
-    if (!opt->grad && !opt->train) return;
-    if (!train(g, opt)) fatal("no gradients were made");
+    if (opt->grad && !gradients(g, opt)) fatal("no gradients were made");
+}
+
+// ---- --train ----------------------------------------------------------------------------------------
+
+enum { PARAM_ALIGN = 16, FROZEN_INLINE = 1024 }; // elements
+
+static Param *find_param(const Params *p, const char *name) {
+    for (int i = 0; i < p->n; i++)
+        if (!strcmp(p->v[i].name, name)) return &p->v[i];
+    return NULL;
+}
+
+static void add_param(Params *p, const Options *opt, const regex_t *no_decay, const Node *n, ParamKind kind) {
+    const Val *v = &n->out[0];
+    Param q = {.name = v->name, .kind = kind, .data = n->data, .rank = v->rank, .shape = v->shape, .offset = p->total};
+    if (!e_is_const(val_numel(v), &q.n)) die("a parameter of unknown size");
+    if (n->aux) q.init = *(const Init *)n->aux;
+    q.decays = kind == PARAM_TRAINED && !(opt->no_decay && matches(no_decay, q.name));
+    if (p->n && p->dt != v->dt) fatal("parameters of different types: --dtype f32 or f64 makes them one");
+    p->dt = v->dt;
+    p->total += (q.n + PARAM_ALIGN - 1) / PARAM_ALIGN * PARAM_ALIGN;
+    PUSH(p->v, p->n, p->cap, q);
+}
+
+static bool is_updated(const Graph *g, const Val *v) {
+    for (int i = 0; i < g->nupdate; i += 2)
+        if (g->update[i] == v) return true;
+    return false;
+}
+
+// A parameter of rank 0 is a constant of the model rather, unless it is asked for.
+static bool trains(const Filter *f, const Node *n) { return wanted(f, n) && (n->out[0].rank > 0 || f->has_want); }
+
+// Trained ones first, then statistics, then large ones that stay as they are, each in the model's order.
+static bool choose_params(Graph *g, const Options *opt, const Loss *l, Params *p) {
+    Filter f = {0};
+    regex_t no_decay;
+    bool has_no_decay;
+    if (!compile_regex("--requires-grad", opt->requires_grad, &f.want, &f.has_want) ||
+        !compile_regex("--freeze", opt->freeze, &f.freeze, &f.has_freeze) ||
+        !compile_regex("--no-decay", opt->no_decay, &no_decay, &has_no_decay))
+        return false;
+    const bool *live = needed_by(g, l->n, l->root);
+    for (ParamKind kind = PARAM_TRAINED; kind <= PARAM_FROZEN; kind++) {
+        for (int i = 0; i < g->nnode; i++) {
+            const Node *n = g->node[i];
+            int64_t size;
+            if (n->op != P_const || !n->flag || !n->out[0].name) continue;
+            bool train = live[i] && trains(&f, n), update = !train && is_updated(g, &n->out[0]);
+            bool large = e_is_const(val_numel(&n->out[0]), &size) && size > FROZEN_INLINE;
+            if (kind == PARAM_TRAINED ? train : kind == PARAM_STATISTIC ? update : !train && !update && live[i] && large)
+                add_param(p, opt, &no_decay, n, kind);
+        }
+        if (kind == PARAM_TRAINED) p->trained = p->total;
+    }
+    if (f.has_want) regfree(&f.want);
+    if (f.has_freeze) regfree(&f.freeze);
+    if (has_no_decay) regfree(&no_decay);
+    if (!p->trained) error("there is nothing to train: the loss depends on no parameter%s", f.has_want || f.has_freeze ? " that was chosen" : "");
+    return p->trained > 0;
+}
+
+// The constants that are in the buffer of parameters become inputs.
+static void params_as_inputs(Graph *g, const Params *p) {
+    for (int i = 0; i < g->nnode; i++) {
+        Node *n = g->node[i];
+        if (n->op == P_const && n->flag && n->out[0].name && find_param(p, n->out[0].name)) make_input(g, &n->out[0]);
+    }
+    g->known = NULL;
+}
+
+static Val *input_of(const Graph *g, const char *name) {
+    for (int i = 0; i < g->nin; i++)
+        if (g->in[i]->name && !strcmp(g->in[i]->name, name)) return g->in[i];
+    die("%s is no input", name);
+}
+
+// Outputs: loss, correct, then grad:NAME of the trained ones and new:NAME of the statistics, in the buffer's order.
+static bool step_program(Graph *g, const Options *opt, Params *p) {
+    Loss l = {0};
+    if (!loss_build(g, opt, &l) || (!p->n && !choose_params(g, opt, &l, p))) return false;
+    params_as_inputs(g, p);
+    Val **wrt = NEWN(Val *, p->n + 1);
+    int n = 0;
+    for (int i = 0; i < p->n; i++)
+        if (p->v[i].kind == PARAM_TRAINED) wrt[n++] = input_of(g, p->v[i].name);
+    Val **d = grad_from(g, l.n, l.root, l.seed, n, wrt);
+    if (!d) return false;
+    take_outputs(g);
+    graph_output(g, l.loss, intern("loss"));
+    if (l.correct) graph_output(g, l.correct, intern("correct"));
+    for (int i = 0; i < n; i++) graph_output(g, d[i], intern(arena_printf("grad:%s", wrt[i]->name)));
+    for (int i = 0; i < g->nupdate; i += 2)
+        if (find_param(p, g->update[i]->name)) graph_output(g, g->update[i + 1], intern(arena_printf("new:%s", g->update[i]->name)));
+    return true;
+}
+
+static bool eval_program(Graph *g, const Options *opt, Params *p) {
+    Loss l = {0};
+    if (!loss_build(g, opt, &l)) return false;
+    params_as_inputs(g, p);
+    Outputs model = take_outputs(g);
+    graph_output(g, l.loss, intern("loss"));
+    if (l.correct) graph_output(g, l.correct, intern("correct"));
+    for (int i = 0; i < model.n; i++) graph_output(g, model.v[i], arena_printf("output:%s", model.name[i]));
+    return true;
+}
+
+static void predict_program(Graph *g, Params *p) {
+    params_as_inputs(g, p);
+    Outputs model = take_outputs(g);
+    for (int i = 0; i < model.n; i++) graph_output(g, model.v[i], arena_printf("output:%s", model.name[i]));
+}
+
+void train_program(Graph *g, const Options *opt, Params *p) {
+    bool ok = true;
+    if (opt->input_grad) fatal("--input-grad goes with --grad, not --train");
+    if (opt->entry == ENTRY_STEP) ok = step_program(g, opt, p);
+    else if (opt->entry == ENTRY_EVAL) ok = eval_program(g, opt, p);
+    else predict_program(g, p);
+    if (!ok) fatal("no training step was made");
 }

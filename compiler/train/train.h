@@ -55,8 +55,4 @@ typedef struct { Val *loss, *correct, **root, **seed; int n; } Loss;
 // The loss that opt->loss names; adds the input `target` where it needs one. false after a diagnostic.
 bool loss_build(Graph *g, const Options *opt, Loss *l);
 
-// ---- optimizer.c --------------------------------------------------------------------------------------
-bool optimizer_known(const Options *opt); // false after a diagnostic
-// One step of gradient descent: w - lr*g, lr of rank 0.
-Val *optimizer_step(Graph *g, Val *w, Val *grad, Val *lr);
 #endif

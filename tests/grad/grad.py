@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compiles small networks with --train and checks losses, gradients and one step.
+"""Compiles small networks with --grad and checks losses and gradients.
 
 The gradient of each parameter is compared with central differences of the compiled loss in
 float64, the loss with ONNX's reference evaluator, float32 with float64. The last line is
@@ -7,6 +7,7 @@ float64, the loss with ONNX's reference evaluator, float32 with float64. The las
 """
 
 import argparse
+import itertools
 import pathlib
 import subprocess
 import sys
@@ -24,9 +25,12 @@ FLAGS = "-std=gnu11 -O2 -march=native -ffp-contract=fast -fno-math-errno -fno-tr
 SAMPLES = 24  # elements of a parameter that are perturbed
 
 
+serial = itertools.count()
+
+
 def compile_net(args, folder, name, dtype, options):
     model, inputs, params = nets.build(name, dtype)
-    stem = folder / f"{name}_{np.dtype(dtype).name}{options[0]}"
+    stem = folder / f"{name}_{np.dtype(dtype).name}{next(serial)}"  # a library of a path that was loaded is not loaded again
     onnx.save(model, f"{stem}.onnx")
     loss = nets.NETS[name][1]
     command = [args.cnncc, *options, *nets.NETS[name][2], *([f"--loss={loss}"] if loss else []), f"{stem}.onnx"]
@@ -103,29 +107,13 @@ def check_differences(compiled, feeds, grads, rng):
                 raise AssertionError(f"grad:{name}{[int(k) for k in where]} is {got[where]:.12g}, differences give {want}")
 
 
-def check_step(out, feeds, params, lr):
-    """new = w - lr*grad within a rounding, or two where it is one operation."""
-    count = 0
-    for name, w in params.items():
-        if f"new:{name}" not in out:
-            continue
-        g = out[f"grad:{name}"]
-        want = w - w.dtype.type(lr) * g
-        limit = np.spacing(np.maximum(np.maximum(np.abs(want), np.abs(w)), np.abs(lr * g)))
-        if not (np.abs(out[f"new:{name}"] - want) <= limit).all():
-            raise AssertionError(f"new:{name} is not w - lr*grad")
-        count += 1
-    after = {**feeds, **{n: out[f"new:{n}"] for n in params if f"new:{n}" in out}}
-    return count, after
-
-
 def check(args, folder, name):
     rng = np.random.default_rng(7)
     loss = nets.NETS[name][1]
-    model, inputs, params, compiled = compile_net(args, folder, name, np.float64, ["--train"])
+    model, inputs, params, compiled = compile_net(args, folder, name, np.float64, ["--grad"])
     y = ReferenceEvaluator(model).run(None, inputs)[0]
     names = [compiled.d.in_[i].name.decode() for i in range(compiled.d.n_in)]
-    feeds = {**inputs, **{n: p for n, p in params.items() if n in names}, "lr": np.array(1e-3)}
+    feeds = {**inputs, **{n: p for n, p in params.items() if n in names}}
     if loss:
         feeds["target"] = target_of(loss, y, rng)
     out = values(compiled, feeds)
@@ -135,16 +123,11 @@ def check(args, folder, name):
     if not grads:
         raise AssertionError("there are no gradients")
     check_differences(compiled, feeds, grads, rng)
-    count, after = check_step(out, feeds, params, 1e-3)
-    if not count:
-        raise AssertionError("nothing is trained")
-    if not values(compiled, after)["loss"] < out["loss"]:
-        raise AssertionError("a step does not make the loss smaller")
     check_float32(args, folder, name, feeds, grads)
 
 
 def check_float32(args, folder, name, feeds, grads):
-    _, _, params, compiled = compile_net(args, folder, name, np.float32, ["--train"])
+    _, _, params, compiled = compile_net(args, folder, name, np.float32, ["--grad"])
     feeds = {n: v.astype(np.float32) if v.dtype.kind == "f" else v for n, v in feeds.items()}
     out = values(compiled, feeds)
     largest = max(np.abs(want).max() for want in grads.values())
@@ -152,7 +135,6 @@ def check_float32(args, folder, name, feeds, grads):
         err = np.abs(out[f"grad:{n}"] - want).max() / max(1e-2 * largest, np.abs(want).max())
         if not err < 2e-4:
             raise AssertionError(f"float32: grad:{n} differs by {err:.3g} of its range")
-    check_step(out, feeds, params, np.float32(1e-3))
 
 
 def check_choice(args, folder):
@@ -165,8 +147,9 @@ def check_choice(args, folder):
     names = {few.d.out[i].name.decode() for i in range(few.d.n_out)}
     if {n for n in names if n.startswith("grad:")} != {"grad:w0", "grad:w1", "grad:w3"}:
         raise AssertionError(f"--requires-grad and --freeze give {sorted(names)}")
+    onnx.save(nets.build("cnn")[0], folder / "bad.onnx")
     for bad in ("--loss=none", "--requires-grad=[", "--requires-grad=nothing", "--optimizer=none", "--input-grad=none"):
-        done = subprocess.run([args.cnncc, "--train", "--loss=mse", bad, str(folder / "cnn_float64--grad.onnx"), "-o",
+        done = subprocess.run([args.cnncc, "--train", "--batch=2", "--loss=mse", bad, str(folder / "bad.onnx"), "-o",
                                str(folder / "bad.c")], capture_output=True, text=True, check=False)
         if done.returncode != 1 or bad.split("=")[0] not in done.stderr and "train" not in done.stderr:
             raise AssertionError(f"{bad}: status {done.returncode}: {done.stderr}")
