@@ -14,7 +14,7 @@ static void innermost(Buf *b, int axis) {
     b->order[n] = axis;
 }
 
-static bool weight(const Buf *b) { return b->kind == B_WEIGHT && b->data; }
+static bool constant(const Buf *b) { return b->kind == B_WEIGHT && b->data; }
 
 static bool factor_uses(const Access *a, Ex var) {
     for (int i = 0; i < a->rank; i++)
@@ -22,20 +22,32 @@ static bool factor_uses(const Access *a, Ex var) {
     return false;
 }
 
-// The only axis of the root that depends on the weights' out variables, or -1.
-static int weight_axis(Lower *l, const Root *r) {
-    Contraction *c = NEW(Contraction);
-    Ex idx[MAX_RANK];
+// The only axis of the root that depends on out variables of factor w, or -1.
+static int axis_of_factor(const Contraction *c, int w, int rank, const Ex *idx) {
     int axis = -1;
-    if (!r->reduce || !contract_find(l, r->reduce, c) || !tile_root_index(l, r, c, idx)) return -1;
-    int w = weight(c->factor[0].buf) ? 0 : 1;
-    if (!weight(c->factor[w].buf) || weight(c->factor[1 - w].buf)) return -1;
-    for (int a = 0; a < r->expr->rank; a++) {
+    for (int a = 0; a < rank; a++) {
         bool uses = false;
         for (int v = 0; v < c->nvar - c->nred; v++) uses |= e_uses(idx[a], c->var[v]) && factor_uses(&c->factor[w], c->var[v]);
         if (!uses) continue;
         if (axis >= 0) return -1;
         axis = a;
+    }
+    return axis;
+}
+
+// The axis that the weights produce: those are the constant factor, or in training, where none is, an
+// input that moves along a single axis of the root.
+static int weight_axis(Lower *l, const Root *r) {
+    Contraction *c = NEW(Contraction);
+    Ex idx[MAX_RANK];
+    if (!r->reduce || !contract_find(l, r->reduce, c) || !tile_root_index(l, r, c, idx) || c->nfactor < 2) return -1;
+    bool known[2] = {constant(c->factor[0].buf), constant(c->factor[1].buf)};
+    if (known[0] != known[1]) return axis_of_factor(c, known[0] ? 0 : 1, r->expr->rank, idx);
+    int axis = -1;
+    for (int w = 0; w < 2 && !known[0]; w++) {
+        int a = c->factor[w].buf->kind == B_INPUT ? axis_of_factor(c, w, r->expr->rank, idx) : -1;
+        if (a >= 0 && axis >= 0) return -1;
+        if (a >= 0) axis = a;
     }
     return axis;
 }

@@ -157,6 +157,18 @@ static double choose_tile(Tiling *t) {
 
 static bool has_slack(const Tiling *t, const Buf *b) { return b->kind == B_WORK && b->slack >= t->lanes * MAX_NV; }
 
+// Whether the lane operand has no element at some index that only the guards rule out.
+static bool may_leave(const Tiling *t) {
+    for (int f = 0; f < 2; f++) {
+        const Access *a = &t->c.factor[f];
+        if (a->buf != t->buf[1] || buf_offset(a->buf, a->idx) != t->off[1]) continue;
+        for (int i = 0; i < a->rank; i++)
+            if (!e_ge0(a->idx[i]) || !e_lt(a->idx[i], a->buf->shape[i])) return true;
+        return false;
+    }
+    return true;
+}
+
 // How the lane operand is read; a factor on the cost, 0: not at all.
 static double lane_operand(Tiling *t) {
     const Buf *b = t->buf[1];
@@ -169,9 +181,7 @@ static double lane_operand(Tiling *t) {
         return 1;
     }
     if (unit && (has_slack(t, b) || (n > 0 && n % t->lanes == 0))) return 1.01;
-    for (int i = 0; i < t->c.nguard; i++)
-        for (int v = 0; v < t->c.nvar; v++)
-            if (e_uses(t->c.guard[i].e, t->c.var[v]) && e_uses(t->off[1], t->c.var[v])) return 0;
+    if (may_leave(t)) return 0;
     for (int i = 0; i < t->c.nvar; i++) // reused by how many rows?
         if (!is_red(&t->c, i) && !e_uses(t->off[1], t->c.var[i])) total *= tile_guess(t->c.var[i]);
     if (t->root->rows) return 0; // for each band anew
