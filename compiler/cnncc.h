@@ -324,7 +324,7 @@ typedef enum { W_AUTO, W_INLINE, W_FILE, W_EXTERN } WeightMode;
 typedef struct { const char *name; bool upper; int64_t n; } DimFix;
 typedef struct { const char *name; const char *dims; } ShapeFix;
 typedef struct { const char *name; const char *file; } ValueFix; // --value: what an input always is
-typedef enum { ENTRY_NONE, ENTRY_STEP, ENTRY_EVAL, ENTRY_PREDICT } Entry; // loss and gradients; loss and outputs; outputs
+typedef enum { ENTRY_NONE, ENTRY_STEP, ENTRY_EVAL, ENTRY_PREDICT } TrainEntry; // loss and gradients; loss and outputs; outputs
 typedef struct { const char *past, *present; int64_t cap; } StateOpt; // --state: cap 0: not given
 struct Options {
     const char *model, *output, *prefix, *target;
@@ -340,7 +340,7 @@ struct Options {
     const char *loss, *optimizer, *requires_grad, *freeze, *input_grad, *no_decay;
     int64_t batch;
     bool frozen_bn, bn_unbiased; // --frozen-bn; --bn-momentum=pytorch
-    Entry entry;           // of --train: which of its functions is being made
+    TrainEntry entry;           // of --train: which of its functions is being made
     bool any_batch;        // for any batch up to `batch`
     const char **cap; int ncap;     // --cap NAME=N
     const char **outputs; int noutputs; // --output NAME: expose an inner tensor

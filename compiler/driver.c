@@ -98,7 +98,7 @@ static Graph *make_graph(const Options *opt, Params *params) {
 
 // --train: the entries of the interface are programs of their own, made from the model one by one.
 static int compile_train(const Options *opt) {
-    static const Entry entry[] = {ENTRY_STEP, ENTRY_STEP, ENTRY_EVAL, ENTRY_PREDICT};
+    static const TrainEntry entry[] = {ENTRY_STEP, ENTRY_STEP, ENTRY_EVAL, ENTRY_PREDICT};
     Params params = {0};
     TrainPrograms t = {.params = &params};
     for (int i = 0; i < 4; i++) {
