@@ -111,16 +111,14 @@ static Parameters parameters_of(const Importer *im, const Scope *s) {
     return p;
 }
 
-static Val *constant_val(const Importer *im, Scope *s, const Parameters *p, const char *name, const Constant *c) {
+static Val *constant_val(Scope *s, const Parameters *p, const char *name, const Constant *c) {
     if (!p->on || !dt_is_float(c->data->dt)) return tensor_val(s->g, c);
     Val *v = b_initializer(s->g, name, c->data, c->rank, c->shape, map_get(&p->statistics, name) ? 2 : 1);
     int64_t dim[MAX_RANK];
     for (int i = 0; i < c->rank; i++) e_is_const(c->shape[i], &dim[i]);
     Init *init = NEW(Init);
     *init = import_init(p->g, name, c->rank, dim);
-    const uint8_t *at = c->data->p;
-    bool inside = !c->data->splat && at >= im->file && at < im->file + im->size;
-    init->file_at = inside ? at - im->file : -1;
+    init->file_at = c->file_at;
     init->file_type = c->data->dt;
     v->node->aux = init;
     return v;
@@ -133,7 +131,7 @@ static void define_constant(Importer *im, Scope *s, const Parameters *p, const c
         return;
     }
     if (c) {
-        v = constant_val(im, s, p, intern(name), c);
+        v = constant_val(s, p, intern(name), c);
         if (!v->name) v->name = intern(name);
     } else {
         error("%sinitializer '%s': %s", s->where, name, err);

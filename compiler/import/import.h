@@ -116,6 +116,7 @@ Attr attr_of_proto(Op *o, const Onnx__AttributeProto *p, Scope *scope);
 // NULL, and a message in err, if the tensor is malformed. The data alias the file where they can.
 typedef struct {
     Data *data;
+    int64_t file_at; // where its bytes are in the model's file; -1: they are not there as they are
     int rank;
     Ex shape[MAX_RANK];
 } Constant;

@@ -167,6 +167,7 @@ static Data *as_splat(Data *d) {
 bool tensor_read(Importer *im, const Onnx__TensorProto *t, Constant *c, char *err, size_t errlen) {
     DType dt;
     size_t n;
+    c->file_at = -1;
     if (!type_read(t->data_type, &dt, err, errlen)) return false;
     if (!shape_read(t->n_dims, t->dims, c, &n, err, errlen)) return false;
     if (t->segment) FAIL("tensors in segments are not supported");
@@ -186,6 +187,7 @@ bool tensor_read(Importer *im, const Onnx__TensorProto *t, Constant *c, char *er
         }
         if (len != want) FAIL("%zu bytes of data, needs %zu", len, want);
         c->data = data_of_bytes(dt, n, p);
+        if (!external) c->file_at = p - im->file;
     } else if (!data_of_fields(t, dt, n, &c->data, err, errlen)) {
         return false;
     }
@@ -212,6 +214,7 @@ static bool sparse_position(const Constant *index, const Onnx__SparseTensorProto
 bool sparse_read(Importer *im, const Onnx__SparseTensorProto *t, Constant *c, char *err, size_t errlen) {
     Constant v, index;
     size_t n;
+    c->file_at = -1;
     if (!t->values || !t->indices) FAIL("a sparse tensor without values or indices");
     if (!tensor_read(im, t->values, &v, err, errlen) || !tensor_read(im, t->indices, &index, err, errlen)) return false;
     if (!shape_read(t->n_dims, t->dims, c, &n, err, errlen)) return false;

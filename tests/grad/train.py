@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The interface of cnncc --train: optimizers against their formulas, checkpoints, export, batches, threads.
+
+The last line is 'N passed, N failed, N skipped'.
+"""
+
+import argparse
+import json
+import pathlib
+import sys
+import tempfile
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+import trainer
+
+RNG = np.random.default_rng(5)
+
+
+def net(kind=TensorProto.FLOAT, norm=False):
+    """A small convolutional network with a batch of 1, as exporters write it; weights as raw bytes."""
+    rng = np.random.default_rng(3)
+    nodes = [helper.make_node("Conv", ["x", "c.w", "c.b"], ["a"], pads=[1, 1, 1, 1])]
+    weights = {"c.w": rng.normal(size=(4, 2, 3, 3)) * 0.3, "c.b": rng.normal(size=4) * 0.1}
+    last = "a"
+    if norm:
+        nodes.append(helper.make_node("BatchNormalization", [last, "n.s", "n.b", "n.m", "n.v"], ["n"], momentum=0.8))
+        weights |= {"n.s": np.ones(4), "n.b": np.zeros(4), "n.m": np.zeros(4), "n.v": np.ones(4)}
+        last = "n"
+    nodes += [helper.make_node("Relu", [last], ["r"]), helper.make_node("MaxPool", ["r"], ["p"], kernel_shape=[2, 2], strides=[2, 2]),
+              helper.make_node("Flatten", ["p"], ["f"]), helper.make_node("Gemm", ["f", "d.w", "d.b"], ["l"], transB=1),
+              helper.make_node("Softmax", ["l"], ["y"])]
+    weights |= {"d.w": rng.normal(size=(3, 36)) * 0.3, "d.b": np.zeros(3)}
+    dtype = helper.tensor_dtype_to_np_dtype(kind)
+    graph = helper.make_graph(nodes, "net", [helper.make_tensor_value_info("x", kind, [1, 2, 6, 6])],
+                              [helper.make_tensor_value_info("y", kind, [1, 3])],
+                              [numpy_helper.from_array(w.astype(dtype), n) for n, w in weights.items()])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def feeds(n):
+    return {"x": RNG.normal(size=(n, 2, 6, 6)), "target": RNG.integers(0, 3, size=n)}
+
+
+def make(args, folder, options=(), dtype=np.float64, **kind):
+    path = folder / f"net{len(kind)}.onnx"
+    onnx.save(net(**kind), path)
+    return trainer.compile_trainer(args.cnncc, args.cc, path, folder / "t", ["--loss=cross_entropy", "--batch=8", *options], dtype, ("x", "target"))
+
+
+# ---- optimizers: w, g, state, step from 0 -> w ----------------------------------------------------------
+
+def sgd(w, g, s, t, h):
+    g = g + h.weight_decay * w
+    s[0] = g if t == 0 else h.momentum * s[0] + (1 - h.dampening) * g
+    return w - h.lr * (g + h.momentum * s[0] if h.nesterov else s[0])
+
+
+def adam(w, g, s, t, h, decoupled=False):
+    if decoupled:
+        w = w * (1 - h.lr * h.weight_decay)
+    else:
+        g = g + h.weight_decay * w
+    s[0] = h.beta1 * s[0] + (1 - h.beta1) * g
+    s[1] = h.beta2 * s[1] + (1 - h.beta2) * g * g
+    m, v = s[0] / (1 - h.beta1 ** (t + 1)), s[1] / (1 - h.beta2 ** (t + 1))
+    return w - h.lr * m / (np.sqrt(v) + h.eps)
+
+
+def adamw(w, g, s, t, h):
+    return adam(w, g, s, t, h, True)
+
+
+def adagrad(w, g, s, t, h):
+    g = g + h.weight_decay * w
+    s[0] = s[0] + g * g
+    return w - h.lr / (1 + t * h.lr_decay) * g / (np.sqrt(s[0]) + h.eps)
+
+
+def rmsprop(w, g, s, t, h):
+    g = g + h.weight_decay * w
+    s[0] = h.alpha * s[0] + (1 - h.alpha) * g * g
+    s[2] = h.alpha * s[2] + (1 - h.alpha) * g
+    s[1] = h.momentum * s[1] + g / (np.sqrt(s[0] - s[2] ** 2 if h.centered else s[0]) + h.eps)
+    return w - h.lr * s[1]
+
+
+def lion(w, g, s, t, h):
+    w = w * (1 - h.lr * h.weight_decay) - h.lr * np.sign(h.beta1 * s[0] + (1 - h.beta1) * g)
+    s[0] = h.beta2 * s[0] + (1 - h.beta2) * g
+    return w
+
+
+def onnx_adam(w, g, s, t, h):
+    g = g + h.weight_decay * w
+    s[0], s[1] = h.beta1 * s[0] + (1 - h.beta1) * g, h.beta2 * s[1] + (1 - h.beta2) * g * g
+    rate = h.lr * np.sqrt(1 - h.beta2**t) / (1 - h.beta1**t) if t else h.lr
+    return w - rate * s[0] / (np.sqrt(s[1]) + h.eps)
+
+
+def onnx_momentum(w, g, s, t, h):
+    g = g + h.weight_decay * w
+    s[0] = h.momentum * s[0] + (1 - h.dampening if t else 1) * g
+    return w - h.lr * (g + h.momentum * s[0] if h.nesterov else s[0])
+
+
+OPTIMIZERS = {
+    "sgd": (sgd, [{}, {"momentum": 0.9}, {"momentum": 0.8, "dampening": 0.3}, {"momentum": 0.9, "nesterov": 1, "weight_decay": 0.1}]),
+    "adam": (adam, [{}, {"weight_decay": 0.1, "beta1": 0.8}]), "adamw": (adamw, [{}, {"weight_decay": 0.3}]),
+    "adagrad": (adagrad, [{}, {"lr_decay": 0.1, "weight_decay": 0.1}]), "rmsprop": (rmsprop, [{}, {"momentum": 0.7}, {"centered": 1}]),
+    "lion": (lion, [{}, {"weight_decay": 0.2}]), "onnx_adam": (onnx_adam, [{}]), "onnx_adagrad": (adagrad, [{"lr_decay": 0.1}]),
+    "onnx_momentum": (onnx_momentum, [{"dampening": 0.05}, {"nesterov": 1}]),
+}
+
+
+def check_optimizer(args, folder, name):
+    step, settings = OPTIMIZERS[name]
+    t = make(args, folder, [f"--optimizer={name}", "--no-decay=[.]b$"])
+    for setting in settings:
+        t.check(t.lib.m_init(trainer.C.byref(t.t), None))
+        t.t.step = 0
+        t.lib.m_defaults(trainer.C.byref(t.hyper))
+        for k, v in setting.items():
+            setattr(t.hyper, k, v)
+        want = {n: w.copy() for n, w in t.views().items()}
+        state = {n: [np.zeros_like(w) for _ in range(3)] for n, w in want.items()}
+        decay = t.hyper.weight_decay
+        for i in range(12):
+            t.train_step(feeds(8))
+            for n, g in t.views("grads").items():
+                h = trainer.Hyper.from_buffer_copy(t.hyper)
+                h.weight_decay = 0 if n.endswith(".b") else decay
+                want[n] = step(want[n], g, state[n], i, h)
+                np.testing.assert_allclose(t.views()[n], want[n], rtol=1e-11, atol=1e-13, err_msg=f"{name} {setting}: {n} after {i + 1} steps")
+
+
+def check_clip(args, folder):
+    t = make(args, folder)
+    batch = feeds(8)
+    t.lib.m_zero_grad(trainer.C.byref(t.t))
+    t.call("forward_backward", batch)
+    raw = t.memory["grads"].copy()
+    t.hyper.clip_norm = 0.5 * np.linalg.norm(raw)
+    t.lib.m_optimizer_step(trainer.C.byref(t.t), trainer.C.byref(t.hyper))
+    np.testing.assert_allclose(t.memory["grads"], raw * t.hyper.clip_norm / (np.linalg.norm(raw) + 1e-6), rtol=1e-12)
+    t.memory["grads"][:] = raw
+    t.hyper.clip_norm, t.hyper.clip_value = 0, 0.01
+    t.lib.m_optimizer_step(trainer.C.byref(t.t), trainer.C.byref(t.hyper))
+    np.testing.assert_array_equal(t.memory["grads"], np.clip(raw, -0.01, 0.01))
+
+
+def check_parts(args, folder):
+    """Accumulation, smaller batches, evaluation and prediction, threads, memory that is too small."""
+    t = make(args, folder)
+    batch = feeds(8)
+    one = t.call("forward_backward", batch)
+    grads = t.memory["grads"].copy()
+    t.call("forward_backward", batch)
+    np.testing.assert_array_equal(t.memory["grads"], 2 * grads)
+    parts, loss = np.zeros_like(grads), 0
+    for a, b in ((0, 3), (3, 8)):  # the mean over 8 from those over 3 and 5
+        t.lib.m_zero_grad(trainer.C.byref(t.t))
+        loss += (b - a) / 8 * t.call("forward_backward", {n: x[a:b] for n, x in batch.items()}).loss
+        parts += (b - a) / 8 * t.memory["grads"]
+    np.testing.assert_allclose(parts, grads, rtol=1e-11, atol=1e-14)
+    np.testing.assert_allclose(loss, one.loss, rtol=1e-13)
+    y, y2 = t.reals(24), t.reals(24)
+    e = t.call("eval_step", batch, y=y)
+    np.testing.assert_allclose(e.loss, one.loss, rtol=1e-13)
+    p = y.reshape(8, 3)
+    if e.correct != (p.argmax(1) == batch["target"]).sum() or e.correct != one.correct:
+        raise AssertionError("the number of right ones")
+    np.testing.assert_allclose(e.loss, -np.log(p[np.arange(8), batch["target"]]).mean(), rtol=1e-12)
+    t.call("predict", {"x": batch["x"]}, y=y2)
+    np.testing.assert_array_equal(y, y2)
+    t.t.threads = 3
+    t.memory["work3"] = trainer.loader.aligned(t.lib.m_work_size(3))
+    t.t.work, t.t.work_size = t.memory["work3"].ctypes.data, t.memory["work3"].size
+    t.lib.m_zero_grad(trainer.C.byref(t.t))
+    t.call("forward_backward", batch)
+    np.testing.assert_array_equal(t.memory["grads"], grads)
+    for size, n, want in ((64, 8, "EWORK"), (t.memory["work3"].size, 9, "ESHAPE")):
+        t.t.work_size = size
+        try:
+            t.call("forward_backward", feeds(n))
+        except RuntimeError as error:
+            if str(error) != want:
+                raise
+        else:
+            raise AssertionError(f"no {want}")
+
+
+def check_checkpoint(args, folder):
+    t = make(args, folder, ["--optimizer=adam"], norm=True)
+    batches = [feeds(8) for _ in range(6)]
+    for b in batches[:3]:
+        t.train_step(b)
+    saved = t.save()
+    size = int.from_bytes(saved[:8], "little")
+    header = json.loads(saved[8 : 8 + size])
+    if header["__metadata__"]["step"].lstrip("0") != "3" or header["c.w"]["shape"] != [4, 2, 3, 3]:
+        raise AssertionError(f"header {header}")
+    for name, w in t.views().items():
+        a, b = header[name]["data_offsets"]
+        np.testing.assert_array_equal(np.frombuffer(saved[8 + size + a : 8 + size + b]).reshape(w.shape), w)
+    for b in batches[3:]:
+        t.train_step(b)
+    end = t.save()
+    other = make(args, folder, ["--optimizer=adam"], norm=True)
+    other.check(other.load(saved))
+    for b in batches[3:]:
+        other.train_step(b)
+    if other.save() != end:
+        raise AssertionError("a training that was resumed is another one")
+    if other.load(saved[:-1]) == 0 or other.load(saved[:9] + b"!" + saved[10:]) == 0:
+        raise AssertionError("a damaged checkpoint is taken")
+
+
+def check_export(args, folder, kind=TensorProto.FLOAT):
+    before = net(kind=kind, norm=True)
+    raw = before.SerializeToString()
+    t = make(args, folder, ["--optimizer=adam"], np.float32, kind=kind, norm=True)
+    for _ in range(3):
+        t.train_step(feeds(8))
+    status, data = t.export(raw)
+    t.check(status)
+    after = onnx.load_model_from_string(data)
+    for w in after.graph.initializer:
+        want = t.views()[w.name].astype(helper.tensor_dtype_to_np_dtype(kind))
+        np.testing.assert_array_equal(numpy_helper.to_array(w), want, err_msg=w.name)
+        if w.name != "n.s" and (numpy_helper.to_array(w) == 0).all():
+            raise AssertionError(f"{w.name} has not moved")
+    for model in (before, after):
+        for w in model.graph.initializer:
+            w.raw_data = b""
+    if before != after:
+        raise AssertionError("the export changed more than weights")
+    if t.export(raw[:-1])[0] == 0 or t.export(raw[:-1] + b"?")[0] == 0:
+        raise AssertionError("another file is taken for the model's")
+
+
+def check_statistics(args, folder):
+    """Running statistics by ONNX's and PyTorch's convention; frozen ones stay."""
+    x, rest = feeds(8), 1 - float(np.float32(0.8))
+    for options, unbiased, frozen in (([], False, False), (["--bn-momentum=pytorch"], True, False), (["--frozen-bn"], False, True)):
+        t = make(args, folder, options, norm=True)
+        w = {n: v.copy() for n, v in t.views().items()}
+        t.train_step(x)
+        if frozen:
+            if "n.m" in t.views():
+                raise AssertionError("frozen statistics are parameters")
+            continue
+        padded = np.pad(x["x"], ((0, 0), (0, 0), (1, 1), (1, 1)))
+        a = sum(np.einsum("nchw,oc->nohw", padded[:, :, i : i + 6, j : j + 6], w["c.w"][:, :, i, j]) for i in range(3) for j in range(3))
+        a += w["c.b"][:, None, None]
+        var = a.var(axis=(0, 2, 3), ddof=1 if unbiased else 0)
+        np.testing.assert_allclose(t.views()["n.m"], rest * a.mean(axis=(0, 2, 3)), rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(t.views()["n.v"], 1 - rest + rest * var, rtol=1e-10)
+
+
+def check_random_start(args, folder):
+    t = make(args, folder, norm=True)
+    t.check(t.lib.m_init_random(trainer.C.byref(t.t), trainer.C.c_uint64(7)))
+    w = {n: v.copy() for n, v in t.views().items()}
+    limit = {"c.w": np.sqrt(6 / 18), "d.w": np.sqrt(6 / 39)}  # He before a rectifier, Glorot before the softmax
+    for n, most in limit.items():
+        if not 0.8 * most < np.abs(w[n]).max() <= most or abs(w[n].mean()) > 0.2 * most:
+            raise AssertionError(f"{n} within {np.abs(w[n]).max()} of {most}")
+    for n, want in {"c.b": 0, "n.s": 1, "n.b": 0, "n.m": 0, "n.v": 1, "d.b": 0}.items():
+        np.testing.assert_array_equal(w[n], np.full_like(w[n], want), err_msg=n)
+    t.check(t.lib.m_init_random(trainer.C.byref(t.t), trainer.C.c_uint64(8)))
+    if (t.views()["c.w"] == w["c.w"]).all():
+        raise AssertionError("another seed, the same weights")
+
+
+def check_choice(args, folder):
+    """Bias only; the last layer only."""
+    t = make(args, folder, ["--requires-grad=[.]b$"])
+    if set(t.views("grads")) != {"c.b", "d.b"}:
+        raise AssertionError(f"{set(t.views('grads'))}")
+    t = make(args, folder, ["--freeze=^c"])
+    if set(t.views("grads")) != {"d.w", "d.b"}:
+        raise AssertionError(f"{set(t.views('grads'))}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cnncc", required=True)
+    parser.add_argument("--cc", default="clang-19")
+    parser.add_argument("names", nargs="*")
+    args = parser.parse_args()
+    tests = {f"optimizer {n}": lambda f, n=n: check_optimizer(args, f, n) for n in OPTIMIZERS}
+    tests |= {n: lambda f, c=c: c(args, f) for n, c in {
+        "clip": check_clip, "parts": check_parts, "checkpoint": check_checkpoint, "export": check_export, "statistics": check_statistics,
+        "random start": check_random_start, "choice": check_choice}.items()}
+    tests["export of half types"] = lambda f: check_export(args, f, TensorProto.FLOAT16)
+    passed = failed = 0
+    with tempfile.TemporaryDirectory() as tmp:
+        for name, run in tests.items():
+            if args.names and not any(n in name for n in args.names):
+                continue
+            try:
+                run(pathlib.Path(tmp))
+                passed += 1
+            except Exception as e:  # noqa: BLE001
+                failed += 1
+                print(f"FAILED: {name}: {type(e).__name__}: {e}")
+    print(f"{passed} passed, {failed} failed, 0 skipped")
+    return failed > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
