@@ -447,5 +447,52 @@ static inline int cnn_ngram_count(const int64_t *x, const int64_t *key, const in
     }
     return CNN_OK;
 }
+
+//@ cnn_murmur3:
+/* MurmurHash3_x86_32 (Appleby, public domain) of n bytes, read as little-endian words. */
+static inline uint32_t cnn_murmur3(const unsigned char *s, size_t n, uint32_t h) {
+    size_t i, k;
+    for (i = 0; i < n; i += 4) {
+        uint32_t w = 0;
+        for (k = 0; k < 4 && i + k < n; k++) w |= (uint32_t)s[i + k] << (8 * k);
+        w *= 0xcc9e2d51u;
+        w = (w << 15 | w >> 17) * 0x1b873593u;
+        h ^= w;
+        if (i + 4 <= n) h = (h << 13 | h >> 19) * 5u + 0xe6546b64u;
+    }
+    h ^= (uint32_t)n;
+    h = (h ^ h >> 16) * 0x85ebca6bu;
+    h = (h ^ h >> 13) * 0xc2b2ae35u;
+    return h ^ h >> 16;
+}
+
+//@ cnn_murmur3_str: cnn_murmur3
+static inline int cnn_murmur3_str(const cnn_string *x, uint32_t *y, int64_t n, int64_t seed) {
+    int64_t i;
+    for (i = 0; i < n; i++) y[i] = cnn_murmur3((const unsigned char *)x[i].ptr, x[i].len, (uint32_t)seed);
+    return CNN_OK;
+}
+
+//@ cnn_murmur3_u32: cnn_murmur3
+static inline int cnn_murmur3_u32(const uint32_t *x, uint32_t *y, int64_t n, int64_t seed) {
+    int64_t i, k;
+    for (i = 0; i < n; i++) {
+        unsigned char s[4];
+        for (k = 0; k < 4; k++) s[k] = (unsigned char)(x[i] >> (8 * k) & 255);
+        y[i] = cnn_murmur3(s, 4, (uint32_t)seed);
+    }
+    return CNN_OK;
+}
+
+//@ cnn_murmur3_u64: cnn_murmur3
+static inline int cnn_murmur3_u64(const uint64_t *x, uint32_t *y, int64_t n, int64_t seed) {
+    int64_t i, k;
+    for (i = 0; i < n; i++) {
+        unsigned char s[8];
+        for (k = 0; k < 8; k++) s[k] = (unsigned char)(x[i] >> (8 * k) & 255);
+        y[i] = cnn_murmur3(s, 8, (uint32_t)seed);
+    }
+    return CNN_OK;
+}
 //@ end
 #endif

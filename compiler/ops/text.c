@@ -240,4 +240,15 @@ const OpDef ops_text[] = {
     {"TfIdfVectorizer", 9, tf_idf_vectorizer},
     {NULL, 0, NULL},
 };
-const OpDef ops_tokenizer[] = {{"Tokenizer", 1, tokenizer}, {NULL, 0, NULL}};
+/* y = MurmurHash3 of the bytes of x: of 32 bits, unsigned or, with positive = 0, signed */
+static void murmur3(Op *o) {
+    Val *x = o->in[0];
+    int64_t seed = attr_int_or(o, "seed", 0);
+    if (x->dt != STR && dt_bits(x->dt) != 32 && dt_bits(x->dt) != 64) op_fail(o, "hashes of %s are not supported", dt_onnx_name(x->dt));
+    DType bits = dt_bits(x->dt) == 32 ? U32 : U64;
+    if (x->dt != STR && x->dt != bits) x = b_map(o->g, FN_bitcast, bits, 1, &x);
+    Val *y = call1(o, &call_murmur3, 1, &x, 1, &seed, U32, x->rank, x->shape);
+    o->out[0] = attr_int_or(o, "positive", 1) ? y : b_map(o->g, FN_bitcast, I32, 1, &y);
+}
+
+const OpDef ops_tokenizer[] = {{"Tokenizer", 1, tokenizer}, {"MurmurHash3", 1, murmur3}, {NULL, 0, NULL}};

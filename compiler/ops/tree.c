@@ -314,14 +314,15 @@ static Val *add_base(Op *o, Forest *f, Val *y) {
     return add(o, y, const_floats(o, y->dt, n, base));
 }
 
-/* y = post(aggregate over trees of the weights of the leaf reached, + base) */
+/* y = post(aggregate over trees of the weights of the leaf reached, + base); summed in double, as votes that tie must */
 void tree_ensemble_regressor(Op *o) {
     Forest f = read_forest(o, "target", target_count(o));
     const char *how = attr_str(o, "aggregate_function");
     Val *x = forest_input(o, &f);
-    Val *y = aggregate(o, &f, walk(o, &f, x), reduction_of(o, how), x->dt);
+    Val *y = aggregate(o, &f, walk(o, &f, x), reduction_of(o, how), F64);
     if (!strcmp(how, "AVERAGE")) y = divide(o, y, like(o, y, f.nroot));
-    o->out[0] = cast(o, post_transform(o, add_base(o, &f, y), attr_str(o, "post_transform")), F32);
+    y = cast(o, add_base(o, &f, y), x->dt);
+    o->out[0] = cast(o, post_transform(o, y, attr_str(o, "post_transform")), F32);
 }
 
 /*
@@ -331,9 +332,10 @@ void tree_ensemble_regressor(Op *o) {
 static void binary_forest(Op *o, Forest *f, Val *x, int classes, int64_t column, bool positive) {
     double *base = NULL;
     const char *post = attr_str(o, "post_transform");
-    Val *s = aggregate(o, f, walk(o, f, x), RED_ADD, x->dt);
+    Val *s = aggregate(o, f, walk(o, f, x), RED_ADD, F64);
     int n = numbers_of(o, f, "base_values", &base);
     if (n > 0) s = add(o, s, like(o, s, base[column < n ? column : n - 1]));
+    s = cast(o, s, x->dt);
     Val *first = squeeze(o, s, 1), *hit = map2(o, FN_lt, like(o, first, positive && classes == 2 ? 0.5 : 0), first);
     hit = cast(o, hit, I64);
     o->out[0] = classes == 2 ? class_labels(o, hit, "classlabels_int64s") : hit;
@@ -364,7 +366,7 @@ void tree_ensemble_classifier(Op *o) {
         binary_forest(o, &f, x, classes, ids[0], positive);
         return;
     }
-    Val *y = add_base(o, &f, aggregate(o, &f, walk(o, &f, x), RED_ADD, x->dt));
+    Val *y = cast(o, add_base(o, &f, aggregate(o, &f, walk(o, &f, x), RED_ADD, F64)), x->dt);
     o->out[0] = class_labels(o, reduce(o, RED_ARGMAX, y, 1, (int[]){1}, false), "classlabels_int64s");
     o->out[1] = cast(o, post_transform(o, y, attr_str(o, "post_transform")), F32);
 }
@@ -450,7 +452,7 @@ void tree_ensemble(Op *o) {
     int64_t how = attr_int(o, "aggregate_function"), p = attr_int(o, "post_transform");
     if (how < 0 || how > 3 || p < 0 || p > 4) op_fail(o, "aggregate_function or post_transform is unknown");
     Val *x = forest_input(o, &f);
-    Val *y = aggregate(o, &f, walk(o, &f, x), how == 2 ? RED_MIN : how == 3 ? RED_MAX : RED_ADD, x->dt);
+    Val *y = aggregate(o, &f, walk(o, &f, x), how == 2 ? RED_MIN : how == 3 ? RED_MAX : RED_ADD, F64);
     if (how == 0) y = divide(o, y, like(o, y, f.nroot));
-    o->out[0] = cast(o, post_transform(o, y, post[p]), o->in[0]->dt);
+    o->out[0] = cast(o, post_transform(o, cast(o, y, x->dt), post[p]), o->in[0]->dt);
 }

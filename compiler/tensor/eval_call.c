@@ -10,7 +10,7 @@ static const struct { const char *name; CallEval *eval; } table[] = {
     { "string_find", eval_string_find },       { "string_case", eval_string_case },
     { "regex_match", eval_regex_match },       { "token_count", eval_token_count },
     { "token_split", eval_token_split },       { "ngram_count", eval_ngram_count },
-    { NULL, NULL },
+    { "murmur3", eval_murmur3 },               { NULL, NULL },
 };
 
 CallEval *call_eval(const char *name) {

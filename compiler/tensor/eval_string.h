@@ -12,5 +12,5 @@ int32_t str_char(const char *s, size_t n, size_t *len);  // the code point at s[
 
 CallEval eval_string_concat, eval_string_print, eval_string_to_f64, eval_string_to_i64, eval_string_pieces, eval_string_split,
     eval_string_find;
-CallEval eval_string_case, eval_regex_match, eval_token_count, eval_token_split, eval_ngram_count; // eval_text.c
+CallEval eval_string_case, eval_regex_match, eval_token_count, eval_token_split, eval_ngram_count, eval_murmur3; // eval_text.c
 #endif

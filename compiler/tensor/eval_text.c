@@ -164,6 +164,43 @@ int eval_token_split(const Node *n, Tensor *const *in, Tensor **out) {
     return CNN_OK;
 }
 
+// ---- hashes ---------------------------------------------------------------------------------------
+
+static uint32_t rotate(uint32_t x, int n) { return x << n | x >> (32 - n); }
+
+static uint32_t hash_bytes(const unsigned char *s, size_t n, uint32_t h) { // as Austin Appleby wrote it down
+    const unsigned char *tail = s + n / 4 * 4;
+    uint32_t k = 0;
+    for (; s < tail; s += 4) {
+        k = s[0] | (uint32_t)s[1] << 8 | (uint32_t)s[2] << 16 | (uint32_t)s[3] << 24;
+        h = rotate(h ^ rotate(k * 0xcc9e2d51u, 15) * 0x1b873593u, 13) * 5 + 0xe6546b64u;
+    }
+    k = 0;
+    switch (n & 3) {
+    case 3: k ^= (uint32_t)tail[2] << 16; // fall through
+    case 2: k ^= (uint32_t)tail[1] << 8; // fall through
+    case 1: k ^= tail[0], h ^= rotate(k * 0xcc9e2d51u, 15) * 0x1b873593u; break;
+    default: break;
+    }
+    h ^= (uint32_t)n;
+    h = (h ^ h >> 16) * 0x85ebca6bu;
+    h = (h ^ h >> 13) * 0xc2b2ae35u;
+    return h ^ h >> 16;
+}
+
+int eval_murmur3(const Node *n, Tensor *const *in, Tensor **out) {
+    out[0] = tensor_like(in[0], U32, in[0]->rank, 0);
+    size_t size = dt_size(in[0]->dt);
+    for (size_t i = 0; i < out[0]->data->n; i++) {
+        unsigned char bytes[8];
+        uint64_t v = in[0]->dt == STR ? 0 : (uint64_t)data_get(in[0]->data, i).i;
+        for (int k = 0; k < 8; k++) bytes[k] = (unsigned char)(v >> (8 * k));
+        DataStr s = in[0]->dt == STR ? str_at(in[0], i) : (DataStr){ (char *)bytes, size };
+        data_set(out[0]->data, i, (Scalar){ .i = hash_bytes((const unsigned char *)s.p, s.n, (uint32_t)call_arg(n, 0)) });
+    }
+    return CNN_OK;
+}
+
 // ---- n-grams --------------------------------------------------------------------------------------
 
 static int64_t child(Tensor *const *in, int64_t node, int64_t word) { // by looking at every edge

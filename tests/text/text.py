@@ -318,6 +318,18 @@ def OneHotEncoder(r, sets):
                 [("y", T.FLOAT, [None] * (rank + 1))], data)
 
 
+def MurmurHash3(r, sets):
+    attrs = {"seed": r.randrange(1000), "positive": r.randrange(2)}
+    t, dt = r.choice([(T.STRING, object), (T.INT32, np.int32), (T.INT64, np.int64), (T.FLOAT, np.float32), (T.DOUBLE, np.float64)])
+    data = []
+    for _ in range(sets):
+        n = r.randrange(1, 9)
+        x = strings(r, [n]) if dt is object else (np.array([r.randrange(-(2**30), 2**30) for _ in range(n)]) / (7 if t in (T.FLOAT, T.DOUBLE) else 1)).astype(dt)
+        data.append(([x], None))
+    return Case([h.make_node("MurmurHash3", ["x"], ["y"], domain=MS, **attrs)], [("x", t, ["n"])],
+                [("y", T.UINT32 if attrs["positive"] else T.INT32, ["n"])], data)
+
+
 def Movement(r, sets):
     """Strings through operators that move, compare and choose."""
     data = []
@@ -346,7 +358,7 @@ def Movement(r, sets):
 
 
 OPERATORS = [StringConcat, StringSplit, CastToString, CastFromString, StringNormalizer, RegexFullMatch, Tokenizer, TfIdfVectorizer, LabelEncoder,
-             CategoryMapper, OneHotEncoder, Movement]
+             CategoryMapper, OneHotEncoder, MurmurHash3, Movement]
 
 
 # ---- running ----------------------------------------------------------------------------------------
