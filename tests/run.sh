@@ -5,7 +5,7 @@
 #   sh tests/run.sh                 all groups
 #   sh tests/run.sh unit models     some of them
 #
-# Groups: build unit schemas ulp golden probes conformance compilers sanitizers models grad fuzz.
+# Groups: build unit schemas ulp golden probes conformance compilers sanitizers models grad text exporters fuzz.
 # What is missing is installed (Debian, as root or with sudo): the compilers and libraries from
 # apt, Python packages into build/venv. JOBS sets the number of processes, CNNCC_BUILD the folder
 # where all is built (build), CNNCC_SHARED a folder of further model files (see tests/models).
@@ -249,6 +249,8 @@ test_models() {
 test_golden() { own_script golden 300; }
 test_probes() { own_script probes 300; }
 test_grad() { own_script grad 600; }
+test_text() { own_script text 300; }
+test_exporters() { own_script exporters 300; }
 test_fuzz() { own_script fuzz 300; }
 
 # ---- all of it ----
@@ -263,7 +265,7 @@ if need_venv; then
     venv=yes
 fi
 start=$(date +%s)
-[ $# -gt 0 ] || set -- build unit schemas ulp golden probes conformance compilers sanitizers models grad fuzz
+[ $# -gt 0 ] || set -- build unit schemas ulp golden probes conformance compilers sanitizers models grad text exporters fuzz
 for name in "$@"; do
     if ! command -v "test_$name" >/dev/null; then
         echo "tests/run.sh: no group '$name'" >&2
