@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_TARGETS = 1 << 20, MAX_TABLE = 1 << 28 };
+enum { MAX_TARGETS = 1 << 20, MAX_TABLE = 1 << 28, MAX_VISITS = 1 << 24 };
 enum { LEQ, LT, GTE, GT, EQ, NEQ, MEMBER, LEAF };
 
 typedef struct {
@@ -38,21 +38,21 @@ static void add_weight(Forest *f, int64_t node, int64_t target, double w) {
     PUSH(f->weight, f->nw, f->capw, x);
 }
 
-/* Levels until every path has come to a leaf. */
+/* Levels until every path has come to a leaf; paths may meet, but not go round. */
 static void measure_depth(Op *o, Forest *f) {
-    int64_t *level = NEWN(int64_t, f->n + 1), *next = NEWN(int64_t, f->n + 1);
-    bool *seen = NEWN(bool, f->n + 1);
-    int nl = 0;
+    int64_t *level = NEWN(int64_t, f->n + 1), *next = NEWN(int64_t, f->n + 1), visits = 0;
+    int *seen = NEWN(int, f->n + 1), nl = 0; // the level at which a node was last seen, plus one
     for (int i = 0; i < f->nroot; i++)
-        if (f->mode[f->root[i]] != LEAF && !seen[f->root[i]]) seen[f->root[i]] = true, level[nl++] = f->root[i];
+        if (f->mode[f->root[i]] != LEAF && !seen[f->root[i]]) seen[f->root[i]] = 1, level[nl++] = f->root[i];
     for (f->depth = 0; nl; f->depth++) {
         int nn = 0;
+        visits += nl;
+        if (f->depth > f->n || visits > MAX_VISITS + 64 * (int64_t)f->n) op_fail(o, "the nodes of the trees go round, or meet too often");
         for (int i = 0; i < nl; i++) {
             int64_t kid[2] = {f->yes[level[i]], f->no[level[i]]};
             for (int k = 0; k < 2; k++) {
-                if (f->mode[kid[k]] == LEAF) continue;
-                if (seen[kid[k]]) op_fail(o, "node %lld of the trees is reached twice", (long long)kid[k]);
-                seen[kid[k]] = true;
+                if (f->mode[kid[k]] == LEAF || seen[kid[k]] == f->depth + 2) continue;
+                seen[kid[k]] = f->depth + 2;
                 next[nn++] = kid[k];
             }
         }
