@@ -61,6 +61,7 @@ typedef enum {
 bool dt_is_float(DType dt);  // real floating point of any width
 bool dt_is_int(DType dt);    // integer of any width, not bool
 bool dt_is_signed(DType dt);
+bool dt_is_moved(DType dt);  // strings and complex numbers: nothing is computed with them, a Scalar is their address
 int dt_bits(DType dt);       // bits an element has in ONNX's storage
 size_t dt_size(DType dt);    // bytes an element takes in a Data and in generated buffers: sub-byte types take one byte each
 const char *dt_name(DType dt);        // f32, i64, …: dumps
@@ -318,6 +319,7 @@ bool emit_model(const Program *p, const Options *opt);  // model.c, model.h, mod
 typedef struct { const Program *p[5]; const Params *params; } TrainPrograms; // step at the full batch, step, eval, predict at any; NULL: as the first
 bool emit_train(const TrainPrograms *t, const Options *opt);
 bool emit_onnx(const Graph *g, const char *path);
+bool save_tensor(const char *path, const char *name, const Tensor *t); // emit/onnx_proto.c: a TensorProto
 
 // ---- driver.c, main.c ----------------------------------------------------------------------------------------------
 typedef enum { W_AUTO, W_INLINE, W_FILE, W_EXTERN } WeightMode;

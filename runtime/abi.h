@@ -32,6 +32,9 @@ enum cnn_type {
 
 typedef struct { const char *ptr; size_t len; } cnn_string; /* bytes, UTF-8, no NUL */
 
+typedef struct { float re, im; } cnn_complex64;
+typedef struct { double re, im; } cnn_complex128;
+
 /* A tensor: `data` in row-major order. As an input, `shape` gives its true extents; as an
    output the caller gives `data`, its capacity `cap` in bytes and room for `rank` extents
    in `shape`, and the call writes the true shape. */

@@ -11,7 +11,7 @@ static const char *const_op(Out *o, const Node *n) {
     const Val *v = &n->out[0];
     int64_t dims[MAX_RANK];
     for (int i = 0; i < v->rank; i++) e_is_const(v->shape[i], &dims[i]);
-    if (!n->data->splat || n->data->n < 64 || v->dt == STR) return onnx_data(o, v->dt, v->rank, dims, n->data);
+    if (!n->data->splat || n->data->n < 64 || dt_is_moved(v->dt)) return onnx_data(o, v->dt, v->rank, dims, n->data);
     int64_t one = 1;
     Onnx__TensorProto *t = onnx_tensor(v->dt, 1, &one, data_alias(v->dt, 1, n->data->p, false), NULL);
     const char *shape = onnx_ints(o, 1, v->rank, dims);

@@ -119,7 +119,7 @@ static const char *cast(Out *o, const Node *n, const char *x) {
 
 // The type that a function of dt is computed in.
 static DType compute_type(Fn fn, DType dt) {
-    if (dt == F32 || dt == F64 || dt == I32 || dt == I64 || dt == STR) return dt;
+    if (dt == F32 || dt == F64 || dt == I32 || dt == I64 || dt_is_moved(dt)) return dt;
     if (dt == BOOL) return fn == FN_eq || fn == FN_select ? dt : I32;
     return dt_is_float(dt) ? F32 : I64;
 }

@@ -96,6 +96,14 @@ Onnx__TensorProto *onnx_tensor(DType dt, int rank, const int64_t *dims, const Da
     return t;
 }
 
+bool save_tensor(const char *path, const char *name, const Tensor *t) {
+    Onnx__TensorProto *p = onnx_tensor(t->dt, t->rank, t->shape, t->data, name);
+    size_t n = onnx__tensor_proto__get_packed_size(p);
+    uint8_t *bytes = arena_alloc(n + 1);
+    onnx__tensor_proto__pack(p, bytes);
+    return write_file(path, (const char *)bytes, n);
+}
+
 const char *onnx_data(Out *o, DType dt, int rank, const int64_t *dims, const Data *d) {
     const char *name = onnx_fresh(o);
     PUSH(o->init, o->ninit, o->cap_init, onnx_tensor(dt, rank, dims, d, name));

@@ -16,7 +16,8 @@ const char *c_type(DType dt) {
     case U32: return "uint32_t";
     case U64: return "uint64_t";
     case STR: return "cnn_string";
-    case C64: case C128: fatal("complex numbers have no generated code yet");
+    case C64: return "cnn_complex64";
+    case C128: return "cnn_complex128";
     default: return "uint8_t";
     }
 }

@@ -34,9 +34,19 @@ static void put_string(Text *t, const DataStr *s) {
     put(t, "\", %zu}", s->n);
 }
 
+static void put_complex(Emit *e, Text *t, const Data *d, size_t i) {
+    DType part = d->dt == C64 ? F32 : F64;
+    for (size_t k = 0; k < 2; k++) {
+        put(t, k ? ", " : "{");
+        put_number(e, t, part, scalar_load(part, (const char *)d->p + (2 * i + k) * dt_size(part)));
+    }
+    put(t, "}");
+}
+
 static void put_element(Emit *e, Text *t, const Data *d, size_t i) {
     if (d->splat) i = 0;
     if (d->dt == STR) put_string(t, (const DataStr *)d->p + i);
+    else if (dt_is_moved(d->dt)) put_complex(e, t, d, i);
     else if (dt_is_float(d->dt) && d->dt != F32 && d->dt != F64) { // as stored
         if (dt_size(d->dt) == 2) put(t, "%u", ((const uint16_t *)d->p)[i]);
         else put(t, "%u", ((const uint8_t *)d->p)[i]);

@@ -159,7 +159,7 @@ static bool data_of_fields(const Onnx__TensorProto *t, DType dt, size_t n, Data 
 // One stored element where all are equal, bit for bit.
 static Data *as_splat(Data *d) {
     size_t size = dt_size(d->dt);
-    if (d->splat || d->n < 2 || d->dt == STR) return d;
+    if (d->splat || d->n < 2 || dt_is_moved(d->dt)) return d;
     if (memcmp(d->p, (const char *)d->p + size, (d->n - 1) * size) != 0) return d;
     return data_alias(d->dt, d->n, d->p, true);
 }

@@ -103,6 +103,12 @@ static bool compare(const char *name, const Tensor *got, const Tensor *want) {
     return bad == 0;
 }
 
+// Writes output k as output_k.pb.
+static bool save(const char *dir, int k, const char *name, const Tensor *t) {
+    if (!t || t->kind != K_TENSOR) return true;
+    return save_tensor(arena_printf("%s/output_%d.pb", dir, k), name, t);
+}
+
 int eval_folder(Graph *g, const char *dir) {
     Tensor **in = NEWN(Tensor *, g->nin + 1), **out = NEWN(Tensor *, g->nout + 1), **want = NEWN(Tensor *, g->nout + 1);
     const char **names = NEWN(const char *, g->nin + 1);
@@ -121,7 +127,9 @@ int eval_folder(Graph *g, const char *dir) {
     for (int i = 0; i < g->nout; i++)
         if (want[i])
             failed += !compare(g->out_name[i], out[i], want[i]);
-        else
+        else {
             printf("%s: %s %s\n", g->out_name[i], dt_onnx_name(out[i]->dt), shape_text(out[i]));
+            failed += !save(dir, i, g->out_name[i], out[i]);
+        }
     return failed > 0;
 }

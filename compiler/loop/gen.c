@@ -184,7 +184,7 @@ Sx *gen(Lower *l, Block *b, Val *v, const Ex *idx) {
     Sx *known = lookup(b, v, idx);
     if (known) return known;
     if (n->op == P_const && n->data->n == 0) return reduce_init(RED_ADD, v->dt); // never evaluated
-    if (n->op == P_const && (n->data->splat || n->data->n == 1) && v->dt != STR) return sx_num(v->dt, data_get(n->data, 0));
+    if (n->op == P_const && (n->data->splat || n->data->n == 1) && !dt_is_moved(v->dt)) return sx_num(v->dt, data_get(n->data, 0));
     if (l->buf[v->id]) {
         Sx *x = sx_load(l->buf[v->id], buf_offset(l->buf[v->id], idx), 0);
         if (l->uses[v->id] > 1) {

@@ -23,8 +23,8 @@ static void leaf_buffers(Lower *l) {
     for (int i = 0; i < l->g->nnode; i++) {
         Node *n = l->g->node[i];
         Val *v = &n->out[0];
-        bool text = v->dt == STR && n->op == P_const && n->data->n == 1; // other single elements are literals
-        if (n->op != P_const || !l->uses[v->id] || ((n->data->splat || n->data->n <= 1) && !text)) continue;
+        bool moved = dt_is_moved(v->dt) && n->op == P_const && n->data->n == 1; // other single elements are literals
+        if (n->op != P_const || !l->uses[v->id] || ((n->data->splat || n->data->n <= 1) && !moved)) continue;
         l->buf[v->id] = value_buf(l, B_WEIGHT, v);
         l->buf[v->id]->data = n->data;
     }

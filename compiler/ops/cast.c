@@ -70,7 +70,9 @@ static void op_cast_like(Op *o) { o->out[0] = cast_to(o, o->in[0], o->in[1]->dt)
 static void op_bitcast(Op *o) {
     Val *x = o->in[0];
     DType to = type_attr(o, "to");
-    if (to == STR || dt_bits(to) != dt_bits(x->dt))
+    if (dt_is_moved(to) || dt_is_moved(x->dt))
+        op_fail(o, "bits of %s as %s are not supported", dt_onnx_name(x->dt), dt_onnx_name(to));
+    if (dt_bits(to) != dt_bits(x->dt))
         op_fail(o, "%s and %s do not have the same width", dt_onnx_name(x->dt), dt_onnx_name(to));
     o->out[0] = to == x->dt ? x : convert(o, FN_bitcast, x, to);
 }

@@ -272,7 +272,7 @@ static Ex slice_position(Ex p, Ex n, int64_t lo, int64_t hi) {
     return e_max(e_min(p, top), e_int(lo));
 }
 
-// x[start:end:step] along one axis, Python's rules.
+// x[start:end:step] along one axis, Python's rules but for a start before the first element with a negative step.
 static Val *slice_range(Op *o, Val *x, int axis, Ex start, Ex end, int64_t step) {
     Ex n = dim(x, axis), size;
     if (step == 0)
@@ -282,11 +282,16 @@ static Val *slice_range(Op *o, Val *x, int axis, Ex start, Ex end, int64_t step)
         end = slice_position(end, n, 0, 0);
         size = e_ceil_div(e_sub(end, start), e_int(step));
     } else {
-        start = slice_position(start, n, -1, -1);
+        // The last element at most, the first at least: ONNX's rule, not Python's. From the end or from a known
+        // element on nothing is before the first one.
+        int64_t from;
+        bool inside = e_is_const(start, &from) ? from >= -1 : e_ge0(start);
+        start = slice_position(start, n, inside ? -1 : 0, -1);
         end = slice_position(end, n, -1, -1);
         size = e_ceil_div(e_sub(start, end), e_int(step == INT64_MIN ? INT64_MAX : -step));
     }
     size = e_max(size, e_int(0));
+    if (step < 0) size = e_min(size, n);
     int64_t c;
     if (e_is_const(size, &c) && c <= 1) { // the step does not matter
         step = 1;
@@ -312,7 +317,7 @@ static void slice_at_run(Op *o) {
     int64_t far = INT64_C(1) << 40; // larger steps are as good as this one
     step = map2(o, FN_max, map2(o, FN_min, step, scalar_int(o, I64, far)), scalar_int(o, I64, -far));
     Val *back = map2(o, FN_lt, step, zero), *lo = select(o, back, minus, zero), *size = map1(o, FN_abs, step);
-    start = positions(o, axis_vector(o, start, axes, cast(o, o->in[1], I64)), extents, lo, lo);
+    start = positions(o, axis_vector(o, start, axes, cast(o, o->in[1], I64)), extents, zero, lo);
     end = positions(o, axis_vector(o, end, axes, cast(o, o->in[2], I64)), extents, lo, lo);
     Val *span = select(o, back, sub(o, start, end), sub(o, end, start));
     Val *count = map2(o, FN_max, divide(o, sub(o, add(o, span, size), one), map2(o, FN_max, size, one)), zero);

@@ -91,6 +91,11 @@ int need_axes(Op *o, Val *x, int input, const char *attr, int *axes, int rank) {
     return n;
 }
 
+// Strings and complex numbers are moved, chosen and, the strings, compared.
+static void need_numbers(Op *o, DType dt) {
+    if (dt_is_moved(dt)) op_fail(o, "elements of type %s are not supported here", dt_onnx_name(dt));
+}
+
 // ---- leaves ----------------------------------------------------------------------------------
 
 static Val *scalar_const(Op *o, DType dt, Scalar v) {
@@ -101,8 +106,8 @@ static Val *scalar_const(Op *o, DType dt, Scalar v) {
 
 Val *scalar(Op *o, DType dt, double v) {
     if (dt_is_float(dt)) return scalar_const(o, dt, (Scalar){.f = v});
-    if (dt == C64 || dt == C128 || dt == STR)
-        op_fail(o, "elements of type %s are not supported here", dt_onnx_name(dt));
+    if (dt == STR || (dt_is_moved(dt) && v != 0)) need_numbers(o, dt);
+    if (dt_is_moved(dt)) return b_const(o->g, data_new(dt, 1), 0, NULL);
     int64_t i = v >= 0x1p63    ? (int64_t)(uint64_t)fmin(v, 18446744073709549568.0)
                 : v <= -0x1p63 ? INT64_MIN
                                : (int64_t)v;
@@ -184,6 +189,7 @@ static Val *map_n(Op *o, Fn fn, DType cast_to, int n, Val *const *x) {
     for (int i = fn == FN_select ? 2 : 1; i < n; i++)
         if (x[i]->dt != x[i - 1]->dt)
             op_fail(o, "operands are %s and %s", dt_onnx_name(x[i - 1]->dt), dt_onnx_name(x[i]->dt));
+    if (fn != FN_select && !(fn == FN_eq && x[0]->dt == STR)) need_numbers(o, x[0]->dt);
     if (fn == FN_select && x[0]->dt != BOOL) op_fail(o, "a condition is %s", dt_onnx_name(x[0]->dt));
     Ex shape[MAX_RANK];
     int rank = broadcast_shape(o, n, x, shape);
@@ -192,13 +198,21 @@ static Val *map_n(Op *o, Fn fn, DType cast_to, int n, Val *const *x) {
     return b_map(o->g, fn, cast_to, n, y);
 }
 
-Val *map1(Op *o, Fn fn, Val *a) { return b_map(o->g, fn, DT_NONE, 1, &a); }
+Val *map1(Op *o, Fn fn, Val *a) {
+    need_numbers(o, a->dt);
+    return b_map(o->g, fn, DT_NONE, 1, &a);
+}
 
 Val *map2(Op *o, Fn fn, Val *a, Val *b) { return map_n(o, fn, DT_NONE, 2, (Val *[]){a, b}); }
 
 Val *map3(Op *o, Fn fn, Val *a, Val *b, Val *c) { return map_n(o, fn, DT_NONE, 3, (Val *[]){a, b, c}); }
 
-Val *cast(Op *o, Val *x, DType dt) { return x->dt == dt ? x : b_map(o->g, FN_cast, dt, 1, &x); }
+Val *cast(Op *o, Val *x, DType dt) {
+    if (x->dt == dt) return x;
+    need_numbers(o, x->dt);
+    need_numbers(o, dt);
+    return b_map(o->g, FN_cast, dt, 1, &x);
+}
 
 Val *clamp(Op *o, Val *x, double lo, double hi) {
     if (lo > -INFINITY) x = map2(o, FN_max, x, like(o, x, lo));
@@ -217,6 +231,7 @@ Val *reduce(Op *o, Red fn, Val *x, int naxes, const int *axes, bool keepdims) {
         axes = all;
     }
     if (naxes == 0) return x;
+    need_numbers(o, x->dt);
     Val *y = b_reduce(o->g, fn, x, naxes, axes, false);
     if (!keepdims) return y;
     Ex s[MAX_RANK];

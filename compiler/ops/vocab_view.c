@@ -5,6 +5,11 @@
 
 static const char *what_of(const Op *o) { return o->g->origin ? o->g->origin : o->type; }
 
+// Strings and complex numbers can be moved, not added up.
+static void only_numbers(Op *o, const Val *x) {
+    if (dt_is_moved(x->dt)) op_fail(o, "elements of type %s are not supported here", dt_onnx_name(x->dt));
+}
+
 // ---- views ---------------------------------------------------------------------------------------
 
 Val *reshape(Op *o, Val *x, int rank, const Ex *shape) {
@@ -132,7 +137,10 @@ Val *concat(Op *o, int n, Val *const *x, int axis) {
 
 Val *window(Op *o, Val *x, int axis, Ex k, Ex stride, Ex dil) { return b_window(o->g, x, axis, k, stride, dil); }
 
-Val *unwindow(Op *o, Val *x, int axis, Ex n, Ex stride, Ex dil) { return b_unwindow(o->g, x, axis, n, stride, dil); }
+Val *unwindow(Op *o, Val *x, int axis, Ex n, Ex stride, Ex dil) {
+    only_numbers(o, x);
+    return b_unwindow(o->g, x, axis, n, stride, dil);
+}
 
 // ---- movement by index -----------------------------------------------------------------------------
 
@@ -226,13 +234,27 @@ Val *take_along(Op *o, Val *x, Val *index, int axis) {
     return b_gather(o->g, x, wrap_index(o, index, n), axis);
 }
 
-Val *scatter(Op *o, Red fn, Val *x, Val *index, Val *upd, int axis) { return b_scatter(o->g, fn, x, index, upd, axis); }
+// The updates have the extents of the indices, both x's off the axis; guarded where that is not proved.
+Val *scatter(Op *o, Red fn, Val *x, Val *index, Val *upd, int axis) {
+    if (fn != RED_SET) only_numbers(o, x);
+    for (int i = 0; i < x->rank; i++) {
+        Ex n = dim(index, i);
+        int64_t c;
+        if (!e_is_const(n, &c)) n = i != axis && e_is_const(dim(x, i), &c) ? dim(x, i) : dim(upd, i);
+        index = assume_dim(o, index, i, n);
+        upd = assume_dim(o, upd, i, n);
+        if (i != axis) x = assume_dim(o, x, i, n);
+    }
+    return b_scatter(o->g, fn, x, index, upd, axis);
+}
 
 Val *scan(Op *o, Red fn, Val *x, int axis, bool exclusive, bool reverse) {
+    only_numbers(o, x);
     return b_scan(o->g, fn, x, axis, exclusive, reverse);
 }
 
 void sort(Op *o, Val *x, int axis, bool descending, Val **values, Val **index) {
+    if (x->dt != STR) only_numbers(o, x);
     b_sort(o->g, x, axis, descending, values, index);
 }
 

@@ -12,7 +12,7 @@ enum { MAX_STEPS = 32, MAX_LOOK = 64, MAX_DATA = 4096 };
 static bool same_bytes(const Data *d) {
     size_t size = dt_size(d->dt);
     if (d->splat || d->n == 1) return d->n > 0;
-    if (d->n == 0 || d->n > MAX_DATA || d->dt == STR) return false;
+    if (d->n == 0 || d->n > MAX_DATA || dt_is_moved(d->dt)) return false;
     for (size_t i = 1; i < d->n; i++)
         if (memcmp(d->p, (const char *)d->p + i * size, size)) return false;
     return true;
@@ -24,7 +24,7 @@ bool is_splat(const Val *v, Scalar *s) {
         const Node *n = v->node;
         switch (n->op) {
         case P_const:
-            if (n->data->dt == C64 || n->data->dt == C128 || n->data->dt == STR || !same_bytes(n->data)) return false;
+            if (dt_is_moved(n->data->dt) || !same_bytes(n->data)) return false;
             *s = data_get(n->data, 0);
             return true;
         case P_reshape: case P_permute: case P_expand: case P_slice: case P_window: case P_copy: v = n->in[0]; break;

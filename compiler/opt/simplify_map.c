@@ -211,7 +211,7 @@ Val *rules_map(Graph *g, Val *v) {
     Val *r;
     Scalar s;
     FnResult kind = fn_info[n->fn].result;
-    if (n->nin == 1 && n->in[0]->dt != STR && is_splat(n->in[0], &s)) return splat_like(g, v, fn_eval((Fn)n->fn, v->dt, n->in[0]->dt, &s));
+    if (n->nin == 1 && !dt_is_moved(n->in[0]->dt) && is_splat(n->in[0], &s)) return splat_like(g, v, fn_eval((Fn)n->fn, v->dt, n->in[0]->dt, &s));
     if (kind == R_CAST) r = cast(g, v);
     else if (kind == R_SELECT) r = select_of(g, v);
     else if (n->nin == 1) r = unary(g, (Fn)n->fn, n->in[0]);

@@ -171,12 +171,12 @@ static double decode16(DType dt, unsigned b) {
 #define LOAD(T, m) { T t; memcpy(&t, p, sizeof t); r.m = t; return r; }
 #define STORE(T, x) { T t = (T)(x); memcpy(p, &t, sizeof t); return; }
 
-// The element at p. A string gives the address of its DataStr in i; of a complex number the real part.
+// The element at p. A string or a complex number gives its address in i.
 Scalar scalar_load(DType dt, const void *p) {
     Scalar r = { .i = 0 };
     switch (dt) {
-    case F32: case C64: LOAD(float, f)
-    case F64: case C128: LOAD(double, f)
+    case F32: LOAD(float, f)
+    case F64: LOAD(double, f)
     case F16: case BF16: {
         uint16_t t;
         memcpy(&t, p, sizeof t);
@@ -196,7 +196,7 @@ Scalar scalar_load(DType dt, const void *p) {
         r.f = decode(dt, *(const uint8_t *)p);
         return r;
     case F4E2M1: r.f = decode(dt, *(const uint8_t *)p & 15u); return r;
-    case STR: r.i = (int64_t)(intptr_t)p; return r;
+    case STR: case C64: case C128: r.i = (int64_t)(intptr_t)p; return r;
     default: die("load of an element of type %d", (int)dt);
     }
 }
@@ -214,17 +214,7 @@ void scalar_store(DType dt, void *p, Scalar v) {
     case U16: case I16: STORE(uint16_t, v.i)
     case U32: case I32: STORE(uint32_t, v.i)
     case U64: case I64: STORE(int64_t, v.i)
-    case C64: {
-        float t[2] = { (float)v.f, 0 };
-        memcpy(p, t, sizeof t);
-        return;
-    }
-    case C128: {
-        double t[2] = { v.f, 0 };
-        memcpy(p, t, sizeof t);
-        return;
-    }
-    case STR: memcpy(p, (const void *)(intptr_t)v.i, sizeof(DataStr)); return;
+    case STR: case C64: case C128: memcpy(p, (const void *)(intptr_t)v.i, dt_size(dt)); return;
     default: die("store of an element of type %d", (int)dt);
     }
 }
@@ -383,7 +373,7 @@ static Scalar cast_eval(Fn fn, DType dt, DType from, Scalar x) {
         scalar_store(from, bytes, x);
         return scalar_load(dt, bytes);
     }
-    if (from == STR || dt == STR) die("scalar cast of a string");
+    if (dt_is_moved(from) || dt_is_moved(dt)) die("scalar cast of %s", dt_name(from));
     if (dt_is_float(dt)) {
         double v = dt_is_float(from) ? x.f : int_to_double(dt, from, x.i);
         r.f = fn == FN_castsat ? round_to(dt, v) : round_saturating(dt, v);

@@ -25,6 +25,8 @@ bool dt_is_float(DType dt) { return type_info[dt].class == 'f'; }
 bool dt_is_int(DType dt) { return type_info[dt].class == 's' || type_info[dt].class == 'u'; }
 bool dt_is_signed(DType dt) { return type_info[dt].class == 's'; }
 int dt_bits(DType dt) { return type_info[dt].bits; }
+bool dt_is_moved(DType dt) { return dt == STR || dt == C64 || dt == C128; }
+
 size_t dt_size(DType dt) { return dt == STR ? sizeof(DataStr) : (size_t)(type_info[dt].bits + 7) / 8; }
 const char *dt_name(DType dt) { return type_info[dt].name; }
 const char *dt_onnx_name(DType dt) { return type_info[dt].onnx; }

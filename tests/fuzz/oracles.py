@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Faults of the oracles: known_bug says where one is not to be asked, and why."""
+
+import numpy as np
+
+WINDOWS = ("MaxPool", "AveragePool", "LpPool")
+RECURRENT = ("RNN", "GRU", "LSTM")
+
+
+def known_bug(oracle, c, version, ins, attrs):
+    return (reference_bug if oracle == "reference" else onnxruntime_bug)(c, version, ins, attrs)
+
+
+def reference_bug(c, version, ins, attrs):
+    """onnx.reference of onnx 1.23.2."""
+    op, x = c.op, ins[0] if ins else None
+    if op == "GlobalMaxPool":  # reduces [N, C, d] to [N, C]
+        return x.ndim != 4
+    if op == "GridSample":  # integers are cut after each product instead of at the end: all 0
+        return np.dtype(x.dtype).kind in "iu"
+    if op == "LRN":  # onnxruntime, and a sum by hand, differ for every size but 1
+        return True
+    if op in ("Softmax", "LogSoftmax", "Hardmax"):  # versions before 13 flatten to a matrix; it does not
+        return version < 13
+    if op in RECURRENT:  # sequence_lens is not read, nor is direction reverse
+        return (len(ins) > 4 and ins[4] is not None) or attrs.get("direction") == "reverse"
+    if op in WINDOWS and "auto_pad" in attrs:  # SAME of 5 by stride 2 gives 2 windows instead of ceil(5 / 2)
+        return True
+    if op == "Unique":  # with an axis it removes the other axes' duplicates
+        return "axis" in attrs
+    if op == "ConvTranspose":  # groups with dilations read the weights of the first group
+        return attrs.get("group", 1) > 1 and max(attrs.get("dilations", [1])) > 1
+    if op == "Resize":  # one element by pytorch_half_pixel is the first, it takes another; of complex numbers the real part
+        return attrs.get("coordinate_transformation_mode") == "pytorch_half_pixel" or np.dtype(x.dtype).kind == "c"
+    if op == "QuantizeLinear":  # divides in float32, not in the scale's type as `precision` is defined
+        return x.dtype != ins[1].dtype
+    if op == "Slice":  # Python's slices: a start before the first element is not moved to it for a negative step
+        return True
+    return False
+
+
+def onnxruntime_bug(c, version, ins, attrs):
+    """onnxruntime 1.2x on the CPU."""
+    op, x = c.op, ins[0] if ins else None
+    names = {np.dtype(v.dtype).name for v in ins if v is not None} | {c.types.get(t, "") for t in c.types}
+    if any("4" in n[-9:] and ("int4" in n or "float4" in n) or "int2)" in n for n in names):
+        return True  # its Python interface gives packed elements as bytes
+    if op in ("Resize", "Upsample") and attrs.get("mode") != "nearest":
+        return np.dtype(x.dtype).kind in "iu"  # integers are cut, not rounded; the reference rounds
+    if op in ("Softmax", "LogSoftmax", "Hardmax"):  # float16 of the versions before 13 is not flattened, float is
+        return version < 13 and x.dtype != np.float32
+    if op == "Attention":  # masks of integers are taken for something else than numbers to add
+        return len(ins) > 3 and ins[3] is not None and np.dtype(ins[3].dtype).kind in "iu"
+    if op == "ReduceProd":  # int32 saturates on the way through float
+        return np.dtype(x.dtype).kind in "iu"
+    if op == "CastLike" or op == "Cast":  # booleans as text: 0 and 1, the reference has False and True
+        return "tensor(string)" in (c.types.get("T2"), c.types.get("T1"))
+    return False
