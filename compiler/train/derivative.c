@@ -44,6 +44,10 @@ static bool is_constant(const Val *v) {
     }
 }
 
+// The operand that decides where an extremum took `own`: beside a constant as the right operand the result
+// does as well (max(x, c) > c as x > c), and is what need not be kept beside it.
+static Val *decider(const Chain *c, bool constant) { return constant && !c->k ? c->y : c->x[c->k]; }
+
 // max, min: 1 where this operand is taken; where both are equal 1/2, but beside a constant 0 as the left
 // operand (relu: max(x, 0)) and 1 as the right one (Clip: max(bound, x))
 static Val *d_extremum(const Chain *c) {
@@ -51,7 +55,7 @@ static Val *d_extremum(const Chain *c) {
     bool max = c->n->fn == FN_max, constant = is_constant(other);
     if (own == other) return scaled(c->g, c->dy, 0.5);
     Fn less = constant && c->k ? FN_le : FN_lt;
-    Val *taken = max ? fn2(c->g, less, other, own) : fn2(c->g, less, own, other);
+    Val *by = decider(c, constant), *taken = max ? fn2(c->g, less, other, by) : fn2(c->g, less, by, other);
     if (!constant) zero = select_of(c->g, fn2(c->g, FN_eq, own, other), scaled(c->g, c->dy, 0.5), zero);
     return select_of(c->g, taken, c->dy, zero);
 }

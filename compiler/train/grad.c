@@ -115,15 +115,40 @@ static bool over_windows(const Node *n) {
     return v->node->op == P_window;
 }
 
-// dx = dy at the first maximum of each window
+// The type that counts to n in the fewest bytes.
+static DType index_type(Ex n) {
+    int64_t c;
+    return e_is_const(n, &c) && c <= 256 ? U8 : I32;
+}
+
+enum { UNROLLED_TAPS = 16 };
+
+// Which element of m's last axis is the first that is y: comparisons where these are few, since such code
+// runs along other axes.
+static Val *first_extremum(Graph *g, const Node *n, Val *m) {
+    int last = m->rank - 1;
+    int64_t taps;
+    if (!e_is_const(m->shape[last], &taps) || taps > UNROLLED_TAPS || taps < 1)
+        return b_reduce(g, n->fn == RED_MAX ? RED_ARGMAX : RED_ARGMIN, m, 1, &last, false);
+    Val *y = &n->out[0], *at = splat(g, I32, (double)(taps - 1), last, m->shape);
+    for (int64_t t = taps - 2; t >= 0; t--) {
+        Val *x = b_reshape(g, b_slice(g, m, last, e_int(t), e_int(1), e_int(1)), last, m->shape);
+        at = select_of(g, fn2(g, FN_eq, x, y), splat(g, I32, (double)t, last, m->shape), at);
+    }
+    return at;
+}
+
+// dx = dy at the first maximum of each window; which that is takes a byte a window
 static Val *grad_pool(Grad *s, Node *n, Val *dy) {
     int axes[MAX_RANK], naxes = node_axes(n, axes);
     Val *x = n->in[0], *m = merge_last(s->g, x, naxes, axes);
     int last = m->rank - 1;
-    Val *first = b_reduce(s->g, n->fn == RED_MAX ? RED_ARGMAX : RED_ARGMIN, m, 1, &last, false);
+    Val *first = first_extremum(s->g, n, m);
     Ex one[MAX_RANK];
     for (int i = 0; i < m->rank; i++) one[i] = i == last ? m->shape[i] : e_int(1);
-    Val *tap = b_expand(s->g, b_reshape(s->g, b_iota(s->g, I64, m->shape[last]), m->rank, one), m->shape);
+    DType dt = index_type(m->shape[last]);
+    first = cast_to(s->g, first, dt);
+    Val *tap = b_expand(s->g, b_reshape(s->g, b_iota(s->g, dt, m->shape[last]), m->rank, one), m->shape);
     Val *mask = fn2(s->g, FN_eq, tap, spread(s->g, first, m, 1, &last));
     Val *d = select_of(s->g, mask, spread(s->g, dy, m, 1, &last), zeros(s, m));
     return unmerge_last(s->g, d, x, naxes, axes);
@@ -216,6 +241,23 @@ static void grad_concat(Grad *s, Node *n, Val *dy) {
         if (s->needs[n->in[i]->id]) contribute(s, n->in[i], b_slice(s->g, dy, n->axis, at, size, e_int(1)));
         at = e_add(at, size);
     }
+}
+
+// dx[e] = sum of dy[o, j] over o*stride + j*dil = e; where windows do not overlap, dy's elements in their places
+static Val *grad_window(Grad *s, Node *n, Val *dy) {
+    Graph *g = s->g;
+    int a = n->axis;
+    Ex size = n->in[0]->shape[a], stride = n->ex[1], k = dy->shape[a + 1], shape[MAX_RANK], zero = e_int(0);
+    int64_t by, taps;
+    if (!e_is_const(stride, &by) || !e_is_const(k, &taps) || taps > by || !e_is(n->ex[2], 1)) return b_unwindow(g, dy, a, size, stride, n->ex[2]);
+    if (taps < by) dy = b_pad(g, dy, a + 1, zero, e_int(by - taps), zero_of(g, dy->dt));
+    for (int i = 0; i + 1 < dy->rank; i++) shape[i] = i < a ? dy->shape[i] : i == a ? e_mul(dy->shape[a], stride) : dy->shape[i + 1];
+    Ex covered = shape[a];
+    dy = b_reshape(g, dy, dy->rank - 1, shape);
+    if (e_le(covered, size)) return covered == size ? dy : b_pad(g, dy, a, zero, e_sub(size, covered), zero_of(g, dy->dt));
+    if (e_le(size, covered)) return b_slice(g, dy, a, zero, size, e_int(1));
+    dy = b_pad(g, dy, a, zero, e_max(e_sub(size, covered), zero), zero_of(g, dy->dt));
+    return b_slice(g, dy, a, zero, size, e_int(1));
 }
 
 // dx[o, j] = dy[o*stride + j*dil]
@@ -343,7 +385,7 @@ static void grad_node(Grad *s, Node *n) {
     case P_slice: grad_slice(s, n, dy); return;
     case P_pad: grad_pad(s, n, dy); return;
     case P_concat: grad_concat(s, n, dy); return;
-    case P_window: contribute(s, n->in[0], b_unwindow(s->g, dy, n->axis, n->in[0]->shape[n->axis], n->ex[1], n->ex[2])); return;
+    case P_window: contribute(s, n->in[0], grad_window(s, n, dy)); return;
     case P_unwindow: contribute(s, n->in[0], grad_unwindow(s, n, dy)); return;
     case P_gather: contribute(s, n->in[0], scatter_add(s, n->in[0], n->in[1], dy, n->axis)); return;
     case P_scatter: grad_scatter(s, n, dy); return;
