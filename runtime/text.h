@@ -176,13 +176,14 @@ static inline uint32_t cnn_hash_slot(uint32_t h, uint32_t d) {
 }
 
 //@ cnn_string_find: cnn_hash cnn_hash_slot #string
-/* The index of each string among the keys, or -1: a perfect hash. Its bucket's number moves a key to its slot. */
+/* The index of each string among the keys, or -1: a perfect hash. Its bucket's number moves a key to its slot; both
+   tables are powers of two long. */
 static inline int cnn_string_find(const cnn_string *x, const cnn_string *key, const int32_t *bucket, const int32_t *slot, int64_t *y, int64_t n,
                                   int64_t buckets, int64_t slots) {
     int64_t i;
     for (i = 0; i < n; i++) {
         const uint64_t h = cnn_hash(x[i].ptr, x[i].len);
-        const int32_t k = slot[cnn_hash_slot((uint32_t)h, (uint32_t)bucket[(uint32_t)(h >> 32) % (uint32_t)buckets]) % (uint32_t)slots];
+        const int32_t k = slot[cnn_hash_slot((uint32_t)h, (uint32_t)bucket[(int64_t)(h >> 32) & (buckets - 1)]) & (uint32_t)(slots - 1)];
         y[i] = k >= 0 && key[k].len == x[i].len && (!x[i].len || memcmp(key[k].ptr, x[i].ptr, x[i].len) == 0) ? k : -1;
     }
     return CNN_OK;
@@ -262,7 +263,14 @@ static inline int cnn_string_case(cnn_heap *h, const cnn_string *x, const int32_
                                   const int32_t *ignored, cnn_string *y, int64_t n, int64_t nrow, int64_t nspecial, int64_t ncased,
                                   int64_t nignored) {
     const cnn_case t = {row, special, cased, ignored, nrow, nspecial, ncased, nignored};
+    const cnn_string none = {"", 0};
     int64_t i;
+    char ascii[128];
+    for (i = 0; i < 128; i++) {
+        int32_t to[3];
+        cnn_change_case(none, 0, 0, (int32_t)i, &t, to);
+        ascii[i] = (char)to[0];
+    }
     for (i = 0; i < n; i++) {
         const cnn_string s = x[i];
         size_t size = 0, at = 0, next = 0;
@@ -270,9 +278,17 @@ static inline int cnn_string_case(cnn_heap *h, const cnn_string *x, const int32_
         char *p = NULL;
         for (pass = 0; pass < 2; pass++) { /* how many bytes; then the bytes */
             for (size = at = next = 0; at < s.len; at = next) {
-                int32_t to[3];
+                int32_t to[3], c;
                 char u[4];
-                const int32_t c = cnn_utf8(s.ptr, s.len, &next);
+                if ((unsigned char)s.ptr[at] < 128) {
+                    const char b = ascii[(unsigned char)s.ptr[at]];
+                    same = same && b == s.ptr[at];
+                    if (p) p[size] = b;
+                    size++;
+                    next = at + 1;
+                    continue;
+                }
+                c = cnn_utf8(s.ptr, s.len, &next);
                 if (c < 0) return CNN_EDATA;
                 m = cnn_change_case(s, at, next, c, &t, to);
                 same = same && m == 1 && to[0] == c;
