@@ -71,6 +71,7 @@ static inline void cnn_big_sub(cnn_big *a, const cnn_big *b) {
     while (a->n && !a->w[a->n - 1]) a->n--;
 }
 
+//@ cnn_big_sum: cnn_big
 /* The order of a + b and c. */
 static inline int cnn_big_sum_order(const cnn_big *a, const cnn_big *b, const cnn_big *c) {
     cnn_big s = *a;
@@ -87,7 +88,7 @@ static inline int cnn_big_sum_order(const cnn_big *a, const cnn_big *b, const cn
     return cnn_big_order(&s, c);
 }
 
-//@ cnn_shortest: cnn_big
+//@ cnn_shortest: cnn_big cnn_big_sum
 /* The digits of m * 2^e > 0, the fewest that lie nearer to it than to its neighbours (Steele and White 1990);
    *point: the decimal point stands before digit 0 at 0. `close`: the neighbour below is half as far. */
 static inline int cnn_shortest(uint64_t m, int e, int close, char *digit, int *point) {

@@ -211,7 +211,7 @@ static inline int64_t cnn_find_row(const int32_t *row, int64_t n, int64_t width,
     return lo - 1;
 }
 
-//@ cnn_string_case: cnn_text cnn_utf8 cnn_utf8_put cnn_find_row
+//@ cnn_string_case: cnn_heap cnn_utf8 cnn_utf8_put cnn_find_row
 /* Tables of a change of case. Rows of characters (first, last, step, distance); characters that become up to
    three; for a final sigma ranges of cased and of ignorable ones, else none. */
 typedef struct { const int32_t *row, *special, *cased, *ignored; int64_t nrow, nspecial, ncased, nignored; } cnn_case;
