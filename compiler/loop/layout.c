@@ -79,13 +79,7 @@ static bool walkable(Prim p) {
            p == P_copy || p == P_reduce || p == P_gather;
 }
 
-static bool reordered(const Buf *b) {
-    for (int i = 0; i < b->rank; i++)
-        if (b->order[i] != i) return true;
-    return false;
-}
-
-// The innermost axis of the first reordered operand that runs along the same axis of the root, or -1.
+// The axis of the root that the first operand runs along in memory whose own is not the root's last one, or -1.
 static int operand_axis(Lower *l, const Root *r) {
     Item it[MAX_LEAVES];
     int n = 1, rank = r->expr->rank;
@@ -97,7 +91,8 @@ static int operand_axis(Lower *l, const Root *r) {
         const Node *node = it[i].v->node;
         if (b && (i || r->expr != r->val)) {
             int last = b->rank ? b->order[b->rank - 1] : 0;
-            if (b->rank == rank && reordered(b) && it[i].idx[last] == var[last] && var[last]->kind == X_VAR) return last;
+            for (int a = 0; b->rank == rank && a + 1 < rank; a++)
+                if (it[i].idx[last] == var[a] && var[a]->kind == X_VAR) return a;
         } else if (walkable(node->op) && !push_operands(node, it[i].idx, it, &n)) return -1;
     }
     return -1;

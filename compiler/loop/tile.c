@@ -1,282 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The tile template: chooses lanes, rows, the register tile and the order of loops for a contraction,
-// and emits them around tile_kernel. Refuses what it has no good form for; nest.c takes that.
+// The templates of contractions: each phase is planned, then its loops are emitted around tile_kernel, blocked
+// for the caches. Refuses what it has no good form for; nest.c takes that.
 #include "loop/tile.h"
 #include <string.h>
-
-enum { GUESS = 64, PARALLEL_WORK = 1 << 17 }; // a symbolic extent, for costs; multiply-adds worth threads
-
-Ex tile_stride(Ex e, Ex var) {
-    return e_uses(e, var) ? e_sub(e_subst(e, var, e_add(var, e_int(1))), e) : e_int(0);
-}
-
-int64_t tile_extent(Ex var) {
-    int64_t n;
-    return e_is_const(var->extent, &n) ? n : -1;
-}
-
-int64_t tile_guess(Ex var) {
-    int64_t n = tile_extent(var);
-    return n < 0 ? GUESS : n;
-}
-
-static double work(const Contraction *c) {
-    double w = 1;
-    for (int i = 0; i < c->nvar; i++) w *= (double)tile_guess(c->var[i]);
-    return w;
-}
-
-bool tile_fixed(const Tiling *t, Ex var) {
-    for (int i = 0; i < t->nfixed; i++)
-        if (t->fixed[i] == var) return true;
-    return false;
-}
-
-bool tile_parallel(const Tiling *t) { return !t->inner && work(&t->c) >= (double)PARALLEL_WORK; }
-
-static bool is_red(const Contraction *c, int i) { return i >= c->nvar - c->nred; }
-
-// ---- loops ------------------------------------------------------------------------------------
-
-// Variables sorted by what one step of them adds to a's address, the longest first; ties and unknowns keep their order.
-void tile_sort(Ex off, Ex *var, int n) {
-    for (int i = 1; i < n; i++)
-        for (int j = i; j > 0; j--) {
-            Ex s = tile_stride(off, var[j]), p = tile_stride(off, var[j - 1]);
-            if (s->lo < 0) s = e_scale(s, -1);
-            if (p->lo < 0) p = e_scale(p, -1);
-            if (s == p || !e_le(p, s)) break;
-            Ex swap = var[j];
-            var[j] = var[j - 1], var[j - 1] = swap;
-        }
-}
-
-static bool in_guard(const Contraction *c, Ex var) {
-    for (int i = 0; i < c->nguard; i++)
-        if (e_uses(c->guard[i].e, var)) return true;
-    return false;
-}
-
-static bool is_run(Ex off, Ex u, Ex v) { return tile_stride(off, u) == e_mul(tile_stride(off, v), v->extent); }
-
-// Neighbours u, v of a sorted list that are one run in every address become one variable.
-void tile_fuse(Tiling *t, Ex *var, int *n, bool sum) {
-    for (int i = 0; i + 1 < *n;) {
-        Ex u = var[i], v = var[i + 1];
-        bool ok = is_run(t->off[0], u, v) && !tile_fixed(t, u) && !tile_fixed(t, v) && !in_guard(&t->c, u) && !in_guard(&t->c, v) && t->nfused < 32;
-        if (sum) ok = ok && (t->pack || is_run(t->off[1], u, v));
-        else ok = ok && is_run(t->out_off, u, v) && (tile_extent(v) < 0 || tile_extent(u) >= 0);
-        if (!ok) {
-            i++;
-            continue;
-        }
-        Ex w = e_index(u->name, e_mul(u->extent, v->extent)), from[2] = {u, v}, to[2] = {e_int(0), w};
-        t->off[0] = e_subst_all(t->off[0], 2, from, to);
-        if (!sum || !t->pack) t->off[1] = e_subst_all(t->off[1], 2, from, to);
-        if (!sum) {
-            t->out_off = e_subst_all(t->out_off, 2, from, to);
-            t->fused[t->nfused++] = (Fused){w, u, v};
-        }
-        var[i] = w;
-        memmove(&var[i + 1], &var[i + 2], sizeof *var * (size_t)(*n - i - 2));
-        --*n;
-    }
-}
-
-static bool classify_guards(Tiling *t, bool *bad) {
-    const Contraction *c = &t->c;
-    t->ncut = t->naround = t->npattern = t->nhard = 0;
-    t->pattern_by = NULL;
-    for (int i = 0; i < c->nguard; i++) {
-        Range g = c->guard[i];
-        Ex by = NULL;
-        int nk = 0, others = 0;
-        if (e_uses(g.e, t->lane)) return false;
-        for (int v = 0; v < c->nvar; v++) {
-            if (c->var[v] == t->row || !e_uses(g.e, c->var[v])) continue;
-            if (is_red(c, v)) by = c->var[v], nk++;
-            else others++;
-        }
-        bool row = t->row && e_uses(g.e, t->row), fixed = nk == 0 || (nk == 1 && tile_extent(by) > 0 && tile_extent(by) <= 32);
-        int64_t size;
-        if (row && !others && nk <= 1 && fixed && tile_extent(t->row) > 0 && e_is_const(g.n, &size) &&
-            (!t->pattern_by || !by || t->pattern_by == by)) {
-            t->pattern[t->npattern++] = g;
-            if (by) t->pattern_by = by;
-        } else if (!row && nk == 0) t->around[t->naround++] = g;
-        else if (!row && nk == 1 && e_coef(g.e, by, NULL) != INT64_MIN && e_coef(g.e, by, NULL) != 0) {
-            t->cut_by[t->ncut] = by;
-            t->cut[t->ncut++] = g;
-        } else t->hard[t->nhard++] = g;
-    }
-    for (int i = 0; i < t->nhard; i++) // b would be read outside, too
-        for (int v = 0; v < c->nvar; v++)
-            if (!t->pack && e_uses(t->hard[i].e, c->var[v]) && e_uses(t->off[1], c->var[v])) return false;
-    *bad = t->nhard > 0;
-    return true;
-}
-
-// ---- costs ------------------------------------------------------------------------------------
-
-static double max2(double a, double b) { return a > b ? a : b; }
-
-// Cycles of one step of the sum, and of a tile's rest divided by the steps.
-static double tile_cost(const Tiling *t, int mr, int nv, double steps) {
-    double loads = t->a_lanes ? (double)mr * nv : mr;
-    return max2(max2((double)mr * nv / 2, (loads + nv) / 2), 4) + (mr * nv * 2 + 20) / steps;
-}
-
-// Per element of rows times lanes.
-static double cost(const Tiling *t, int mr, int nv) {
-    double steps = 1;
-    for (int i = 0; i < t->c.nvar; i++)
-        if (is_red(&t->c, i)) steps *= (double)tile_guess(t->c.var[i]);
-    int64_t lanes = tile_guess(t->lane), vectors = (lanes + t->lanes - 1) / t->lanes, panels = (vectors + nv - 1) / nv;
-    int64_t rows = t->row ? tile_guess(t->row) : 1, tiles = (rows + mr - 1) / mr, big = (rows + tiles - 1) / tiles;
-    int64_t small = big * tiles - rows;
-    if (t->row && tile_extent(t->row) < 0) small = 0, big = mr;
-    double sum = (double)(tiles - small) * tile_cost(t, (int)big, nv, steps);
-    if (small) sum += (double)small * tile_cost(t, (int)big - 1, nv, steps);
-    return sum * (double)panels / (double)(lanes * rows);
-}
-
-static double choose_tile(Tiling *t) {
-    double best = 1e300;
-    int regs = t->target->registers, rows = t->row ? MAX_ROWS : 1;
-    for (int nv = 1; nv <= (t->row ? 4 : MAX_NV); nv++)
-        for (int mr = 1; mr <= rows; mr++) {
-            if (mr * nv + nv + 1 > regs || (t->a_lanes && mr * nv > regs / 2)) continue;
-            if (mr > 8 && nv > 1) continue;
-            double c = cost(t, mr, nv);
-            if (c < best * 0.9999) best = c, t->mr = mr, t->nv = nv;
-        }
-    return best;
-}
-
-// ---- choices ----------------------------------------------------------------------------------
-
-static bool has_slack(const Tiling *t, const Buf *b) { return b->kind == B_WORK && b->slack >= t->lanes * MAX_NV; }
-
-// Whether the lane operand has no element at some index that only the guards rule out.
-static bool may_leave(const Tiling *t) {
-    for (int f = 0; f < 2; f++) {
-        const Access *a = &t->c.factor[f];
-        if (a->buf != t->buf[1] || buf_offset(a->buf, a->idx) != t->off[1]) continue;
-        for (int i = 0; i < a->rank; i++)
-            if (!e_ge0(a->idx[i]) || !e_lt(a->idx[i], a->buf->shape[i])) return true;
-        return false;
-    }
-    return true;
-}
-
-// How the lane operand is read; a factor on the cost, 0: not at all.
-static double lane_operand(Tiling *t) {
-    const Buf *b = t->buf[1];
-    int64_t n = tile_extent(t->lane), total = 1;
-    bool unit = e_is(tile_stride(t->off[1], t->lane), 1), fixed = n > 0;
-    for (int i = 0; i < t->c.nvar; i++)
-        if (e_uses(t->off[1], t->c.var[i])) fixed &= tile_extent(t->c.var[i]) > 0;
-    if (b->kind == B_WEIGHT && b->data && fixed) {
-        t->pack = true;
-        return 1;
-    }
-    if (unit && (has_slack(t, b) || (n > 0 && n % t->lanes == 0))) return 1.01;
-    if (may_leave(t)) return 0;
-    for (int i = 0; i < t->c.nvar; i++) // reused by how many rows?
-        if (!is_red(&t->c, i) && !e_uses(t->off[1], t->c.var[i])) total *= tile_guess(t->c.var[i]);
-    if (t->root->rows) return 0; // for each band anew
-    t->pack = true;
-    return total >= 4 ? 1.1 + 2.0 / (double)total : 0;
-}
-
-static void order_loops(Tiling *t, const Contraction *c) {
-    t->nbatch = t->nouter = t->nk = 0;
-    for (int i = 0; i < c->nvar; i++) {
-        Ex v = c->var[i];
-        if (is_red(c, i)) t->k[t->nk++] = v;
-        else if (v == t->lane) continue;
-        else if (e_uses(t->off[1], v)) t->batch[t->nbatch++] = v;
-        else t->outer[t->nouter++] = v;
-    }
-    tile_sort(t->off[0], t->k, t->nk);
-    memcpy(t->korder, t->k, sizeof t->k);
-    t->nkorder = t->nk;
-    tile_sort(t->off[0], t->outer, t->nouter);
-    tile_fuse(t, t->k, &t->nk, true);
-    tile_fuse(t, t->outer, &t->nouter, false);
-}
-
-// The variable of the rows among those outside; its cost.
-static double choose_row(Tiling *t) {
-    double best = 1e300;
-    Tiling pick = *t;
-    bool any = false;
-    for (int i = t->nouter - 1; i >= -1; i--) {
-        if (i < 0 ? any : tile_fixed(t, t->outer[i])) continue;
-        any = true;
-        Tiling s = *t;
-        bool hard = false;
-        s.row = i < 0 ? NULL : t->outer[i];
-        if (!classify_guards(&s, &hard)) continue;
-        double c = choose_tile(&s) * (hard ? 1.5 : 1);
-        if (i == 0 && t->nouter > 1 && tile_extent(s.row) < 0) c *= 4; // the outermost symbol is a batch, often of one
-        if (c < best * 0.97) best = c, pick = s;
-    }
-    *t = pick;
-    if (t->row)
-        for (int i = 0, n = 0; i < t->nouter; i++)
-            if (t->outer[i] != t->row) t->outer[n++] = t->outer[i];
-    if (t->row) t->nouter--;
-    return best;
-}
-
-// lane: an out variable; b: the factor that is loaded along it. false: no.
-static bool candidate(Tiling *t, Ex lane, int b, double *out) {
-    Tiling s = *t;
-    if (b) s.buf[0] = t->buf[0], s.buf[1] = t->buf[1], s.off[0] = t->off[0], s.off[1] = t->off[1];
-    else s.buf[0] = t->buf[1], s.buf[1] = t->buf[0], s.off[0] = t->off[1], s.off[1] = t->off[0];
-    s.lane = lane;
-    s.a_lanes = e_uses(s.off[0], lane);
-    if (!e_uses(s.off[1], lane) || tile_fixed(t, lane)) return false;
-    int64_t n = tile_extent(lane);
-    if (s.a_lanes && (!e_is(tile_stride(s.off[0], lane), 1) || (n % s.lanes && !has_slack(&s, s.buf[0])))) return false;
-    double c = lane_operand(&s);
-    if (c == 0) return false;
-    order_loops(&s, &s.c);
-    c *= choose_row(&s);
-    if (c > 1e200) return false;
-    if (!e_is(tile_stride(s.out_off, lane), 1)) c *= 1.15;
-    if (c >= *out) return false;
-    *out = c;
-    *t = s;
-    return true;
-}
-
-// The cost; 1e100: there is no form.
-static double choose(Tiling *t) {
-    double best = 1e100;
-    const Tiling base = *t;
-    for (int i = 0; i < t->c.nout; i++)
-        for (int b = 1; b >= 0; b--) {
-            for (int v = 0; v < base.c.nvar - base.c.nred; v++) {
-                Tiling s = base;
-                if (!e_uses(base.c.out[i], base.c.var[v])) continue;
-                if (candidate(&s, base.c.var[v], b, &best)) *t = s;
-            }
-        }
-    return best;
-}
-
-// Whether the dot template is the better one. The templates add in different orders, so that the answer
-// may not depend on the target.
-static bool dot_wins(const Tiling *t) {
-    Tiling *s = NEW(Tiling);
-    *s = *t;
-    s->target = target_find(NULL);
-    s->lanes = s->target->lanes * 4 / (int)dt_size(s->dt);
-    double dot = tile_dot_cost(s);
-    return dot < 1e100 && dot < choose(s);
-}
 
 // ---- the tree ---------------------------------------------------------------------------------
 
@@ -337,17 +63,68 @@ static Block *loop_over(const Tiling *t, Loops *ls, Block *b, Ex var, Ex n) {
     return b;
 }
 
-static void rows_and_panels(Tiling *t, Loops *ls, Block *b, bool panels_inside) {
-    RowGroup g[MAX_GROUPS] = {{e_int(0), e_int(1), 1, NULL}};
-    int n = 1;
-    bool partial = t->row && tile_extent(t->row) < 0;
-    if (partial) g[0] = (RowGroup){e_int(0), e_ceil_div(t->row->extent, e_int(t->mr)), t->mr, NULL};
-    else if (t->row) n = row_groups(t, g);
-    for (int i = 0; i < n; i++) {
-        Ex tile = e_index(arena_printf("tile%d", t->l->next_local++), g[i].count);
-        Block *in = loop_over(t, ls, b, tile, g[i].count);
-        if (panels_inside) in = loop_over(t, ls, in, t->panel, t->panels);
-        tile_kernel(t, in, e_add(g[i].first, e_scale(tile, g[i].rows)), g[i].rows, partial, g[i].live);
+// Consecutive tiles of rows whose part of a stays in the second-level cache while all panels pass.
+static int64_t block_of(double bytes, const Tiling *t) {
+    double n = bytes > 0 ? (double)t->target->l2 / 2 / bytes : 1e9;
+    return n < 1 ? 1 : n > 1e9 ? 1000000000 : (int64_t)n;
+}
+
+// Bytes of a that one step of var brings.
+static double bytes_of(const Tiling *t, Ex var) {
+    int64_t s = 0;
+    if (!e_is_const(tile_stride(t->off[0], var), &s)) return 0;
+    return (double)(s < 0 ? -s : s) * (double)dt_size(t->dt);
+}
+
+// The part of the sum that one block of it is.
+static double block_share(const Tiling *t) { return t->kblock ? (double)t->kchunk / (double)tile_guess(t->k[0]) : 1; }
+
+// var from lo on in blocks of n: loops over blocks and, with the panels between them, inside.
+static Block *blocked(Tiling *t, Loops *ls, Block *b, Ex var, Ex count, int64_t n) {
+    Ex blocks = e_ceil_div(count, e_int(n)), at = e_index(arena_printf("block%d", t->l->next_local++), blocks);
+    b = loop_over(t, ls, b, at, blocks);
+    b = loop_over(t, ls, b, t->panel, t->panels);
+    Stmt *s;
+    if (var->kind != X_VAR) return b;
+    b = for_loop(b, var, e_scale(at, n), e_min(count, e_scale(e_add(at, e_int(1)), n)), 1, &s);
+    if (at->kind != X_VAR && ls->n < 80) ls->loop[ls->n++] = s;
+    return b;
+}
+
+typedef struct { RowGroup g[MAX_GROUPS]; int n; } RowGroups;
+
+// Tiles of all rows. A symbolic number of them: whole tiles, then what is left by tiles of 4, 2 and 1.
+static RowGroups rows_of(const Tiling *t) {
+    RowGroups r = {.g = {{e_int(0), e_int(1), 1, NULL}}, .n = 1};
+    if (!t->row) return r;
+    if (tile_extent(t->row) >= 0) {
+        r.n = row_groups(t, r.g);
+        return r;
+    }
+    Ex left = t->row->extent, at = e_int(0);
+    r.n = 0;
+    for (int size = t->mr; size > 0; size = size > 4 ? 4 : size / 2) {
+        Ex count = e_div(left, e_int(size));
+        if (!e_is(count, 0)) r.g[r.n++] = (RowGroup){at, count, size, NULL};
+        at = e_add(at, e_scale(count, size));
+        left = e_mod(left, e_int(size));
+    }
+    return r;
+}
+
+typedef enum { PANELS_OUTSIDE, PANELS_INSIDE, PANELS_IN_BLOCKS } Panels;
+
+static void rows_and_panels(Tiling *t, Loops *ls, Block *b, const RowGroups *r, Panels where) {
+    for (int i = 0; i < r->n; i++) {
+        const RowGroup *g = &r->g[i];
+        Ex tile = e_index(arena_printf("tile%d", t->l->next_local++), g->count);
+        Block *in = b;
+        if (where == PANELS_IN_BLOCKS) {
+            double bytes = (t->row ? bytes_of(t, t->row) : 0) * g->rows * block_share(t);
+            in = blocked(t, ls, b, tile, g->count, block_of(bytes, t));
+        } else in = loop_over(t, ls, b, tile, g->count);
+        if (where == PANELS_INSIDE) in = loop_over(t, ls, in, t->panel, t->panels);
+        tile_kernel(t, in, e_add(g->first, e_scale(tile, g->rows)), g->rows, g->live);
     }
 }
 
@@ -373,27 +150,90 @@ static Stmt *mark_parallel(const Tiling *t, const Loops *ls) {
     return NULL;
 }
 
-static double panel_bytes(const Tiling *t) {
-    double n = (double)dt_size(t->dt) * t->nv * t->lanes * (double)((tile_guess(t->lane) + tile_width(t) - 1) / tile_width(t));
-    for (int i = 0; i < t->nk; i++) n *= (double)tile_guess(t->k[i]);
+static double steps(const Tiling *t, int from) {
+    double n = 1;
+    for (int i = from; i < t->nk; i++) n *= (double)tile_guess(t->k[i]);
     return n;
+}
+
+static double panel_bytes(const Tiling *t) {
+    double n = (double)dt_size(t->dt) * tile_width(t) * (double)((tile_guess(t->lane) + tile_width(t) - 1) / tile_width(t));
+    return n * steps(t, 0) * block_share(t);
+}
+
+// Room for partial sums: the result itself where its vectors are whole, else a buffer unless it would be large.
+static bool keep_partial(Tiling *t) {
+    enum { MOST = 1 << 20 }; // elements
+    int64_t n = tile_extent(t->lane), size;
+    if (e_is(tile_stride(t->out_off, t->lane), 1) && t->root->buf->dt == t->dt && n > 0 && n % tile_width(t) == 0) return true;
+    Ex e = e_product(3, (Ex[]){t->panels, e_int(tile_width(t)), t->row ? t->row->extent : e_int(1)});
+    for (int i = 0; i < t->nouter; i++) e = e_mul(e, t->outer[i]->extent);
+    if (!e_is_const(e, &size) || size > MOST) return false;
+    t->partial = buf_new(t->l->prog, B_WORK, t->dt, 1, &e, arena_printf("partial_p%d", t->l->prog->nbufs));
+    return true;
+}
+
+// Long sums whose b is not packed at compile time go block by block, so that a block of b serves many rows from
+// the first-level cache. Without rows b is read once, a few of its rows side by side.
+static void block_sum(Tiling *t) {
+    const int SIDE = 8, SPREAD = 256;
+    const double LONG = 384, STEPS = 256;
+    int64_t s = 0, rows = t->row ? tile_guess(t->row) : 1;
+    for (int i = 0; i < t->nouter; i++) rows *= tile_guess(t->outer[i]);
+    if (t->inner || t->root->rows || t->nk == 0 || t->a_lanes || t->k[0] == t->pattern_by || (t->packed && t->packed->kind == B_WEIGHT)) return;
+    double inner = steps(t, 1), all = steps(t, 0);
+    if (rows >= 4 * t->mr && all > LONG && inner <= LONG) t->kchunk = inner > STEPS ? 1 : (int64_t)(STEPS / inner);
+    else if (rows == 1 && t->nk == 1 && !t->pack && all > STEPS && !e_is(t->panels, 1) &&
+             e_is_const(tile_stride(t->off[1], t->k[0]), &s) && s >= SPREAD)
+        t->kchunk = SIDE;
+    else return;
+    if (tile_extent(t->k[0]) < 0) t->kchunk = t->kchunk < 64 ? t->kchunk : 64;
+    if (!keep_partial(t)) return;
+    t->kblocks = e_ceil_div(t->k[0]->extent, e_int(t->kchunk));
+    t->kblock = e_index(arena_printf("kb%d", t->l->next_local++), t->kblocks);
+    if (t->kblock->kind != X_VAR) t->kblock = NULL;
+}
+
+// Whether reading a as it is would touch a line, or a page, for each step of the sum.
+static bool pack_rows(const Tiling *t) {
+    int64_t s = 0, panels = (tile_guess(t->lane) + tile_width(t) - 1) / tile_width(t);
+    if (t->inner || t->root->rows || t->c.nguard || !t->row || t->a_lanes || t->nk == 0 || panels < 6 || steps(t, 0) < 128) return false;
+    for (int i = 0; i < t->nouter; i++)
+        if (e_uses(t->off[0], t->outer[i])) return false;
+    return e_is_const(tile_stride(t->off[0], t->k[t->nk - 1]), &s) && (s >= 64 || s <= -64) && tile_guess(t->row) >= 16;
 }
 
 static void emit_tree(Tiling *t, Block *b) {
     Loops *ls = &(Loops){0};
     Stmt *pack = NULL;
-    bool inside = panel_bytes(t) <= t->target->l1 || t->a_lanes;
+    RowGroups rows = rows_of(t);
     for (int i = 0; i < t->nbatch; i++) b = loop_over(t, ls, b, t->batch[i], t->batch[i]->extent);
-    int nbatch = ls->n;
+    int nbatch = ls->n, at = 0;
     if (t->pack && !t->packed) pack = tile_pack_run(t, b);
-    if (!inside) b = loop_over(t, ls, b, t->panel, t->panels);
-    for (int i = 0; i < t->nouter; i++) b = loop_over(t, ls, b, t->outer[i], t->outer[i]->extent);
-    rows_and_panels(t, ls, b, inside);
-    Stmt *par = mark_parallel(t, ls);
     if (pack && t->inner) t->packed->scratch = true;
-    if (!pack || !par) return;
-    for (int i = 0; i < nbatch; i++) t->packed->scratch |= ls->loop[i] == par;
-    if (!t->packed->scratch && enough(pack, 2)) pack->parallel = true;
+    if (pack_rows(t)) tile_pack_rows(t, b, rows.g, rows.n);
+    block_sum(t);
+    if (t->kblock) b = for_loop(b, t->kblock, e_int(0), t->kblocks, 1, NULL);
+    Panels where = panel_bytes(t) <= t->target->l1 || t->a_lanes || !t->row ? PANELS_INSIDE : PANELS_OUTSIDE;
+    double first = t->nouter ? bytes_of(t, t->outer[0]) : t->row ? bytes_of(t, t->row) : 0, share = block_share(t);
+    bool fits = first * share * (double)(t->nouter ? tile_guess(t->outer[0]) : t->row ? tile_guess(t->row) : 1) <= t->target->l2 / 2 || (t->nouter && tile_fixed(t, t->outer[0]));
+    if (where == PANELS_OUTSIDE && fits) b = loop_over(t, ls, b, t->panel, t->panels);
+    else if (where == PANELS_OUTSIDE && t->nouter == 0) where = PANELS_IN_BLOCKS;
+    else if (where == PANELS_OUTSIDE) {
+        b = blocked(t, ls, b, t->outer[0], t->outer[0]->extent, block_of(first * share, t));
+        at = 1;
+    }
+    for (int i = at; i < t->nouter; i++) b = loop_over(t, ls, b, t->outer[i], t->outer[i]->extent);
+    rows_and_panels(t, ls, b, &rows, where);
+    Stmt *par = mark_parallel(t, ls);
+    if (!par) return;
+    for (int i = 0; i < nbatch; i++) {
+        if (ls->loop[i] != par) continue;
+        if (t->packed) t->packed->scratch |= pack != NULL;
+        if (t->panels_of_a) t->panels_of_a->scratch = true;
+        if (t->partial) t->partial->scratch = true;
+    }
+    if (pack && !t->packed->scratch && enough(pack, 2)) pack->parallel = true;
 }
 
 // Patterns that are too many are tested at run time instead.
@@ -436,8 +276,8 @@ static bool prepare(Tiling *t) {
         t->buf[i] = c->factor[i].buf;
         t->off[i] = buf_offset(t->buf[i], c->factor[i].idx);
     }
-    t->dot = !t->root->rows && dot_wins(t);
-    return t->dot || (choose(t) < 1e100 && settle_patterns(t));
+    t->dot = !t->root->rows && tile_dot_wins(t);
+    return t->dot || (tile_choose(t) < 1e100 && settle_patterns(t));
 }
 
 // The plan of one phase of a root. NULL: refused.
@@ -457,6 +297,31 @@ static void fill(Tiling *t, Block *b) {
     gen_bind(b, t->c.reduce, t->c.out, sx_num(t->dt, (Scalar){.f = 0}));
     Sx *x = gen(t->l, b, t->root->expr, t->out_idx);
     append(b, (Stmt){.kind = ST_STORE, .buf = t->root->buf, .e = t->out_off, .value = x});
+}
+
+static bool same_margin(const Margin *a, const Margin *b) {
+    if (!a->buf || a->from != b->from) return false;
+    size_t n = sizeof(Ex) * (size_t)a->buf->rank;
+    return !memcmp(a->lo, b->lo, n) && !memcmp(a->shape, b->shape, n);
+}
+
+// Copies with margins; phases that want the same one share it.
+static void fill_margins(Tiling *const *t, int at, Block *b) {
+    for (int f = 0; f < 2; f++) {
+        Margin *m = &t[at]->margin[f], *have = NULL;
+        if (!m->buf) continue;
+        for (int i = 0; i <= at; i++)
+            for (int k = 0; k < 2 && !have && (i < at || k < f); k++)
+                if (same_margin(&t[i]->margin[k], m)) have = &t[i]->margin[k];
+        if (have) m->buf = t[at]->buf[f] = have->buf;
+        else {
+            Program *p = t[at]->l->prog;
+            m->buf->id = p->nbufs;
+            m->buf->name = arena_printf("%s_m%d", m->from->name, p->nbufs);
+            PUSH(p->bufs, p->nbufs, p->cap_bufs, m->buf);
+            tile_fill_margins(t[at], b, f);
+        }
+    }
 }
 
 static void tile_phase(Tiling *t, Block *b) {
@@ -479,7 +344,10 @@ bool tile(Lower *l, Root *r, Block *b) {
     for (int i = 0; i < n; i++) {
         if (t[i]->c.empty) fill(t[i], b);
         else if (t[i]->dot) tile_dot(t[i], b);
-        else tile_phase(t[i], b);
+        else {
+            fill_margins(t, i, b);
+            tile_phase(t[i], b);
+        }
     }
     return n > 0;
 }

@@ -21,6 +21,13 @@ typedef struct {
 // What is stored for a sum, in terms of the contraction's variables; statements it needs go to b.
 typedef Sx *TileFinish(void *ctx, Block *b, Sx *sum);
 
+// An operand read from a copy with zeros around it: element i of an axis is element lo + i of the operand.
+typedef struct {
+    Buf *from, *buf; // buf NULL: it is read as it is
+    Ex lo[MAX_RANK], shape[MAX_RANK];
+    bool wide[MAX_RANK];
+} Margin;
+
 typedef struct {
     Lower *l;
     Root *root;
@@ -33,6 +40,8 @@ typedef struct {
     int lanes;                     // elements of dt in a vector
     Buf *buf[2];                   // a: broadcast by rows; b: loaded along lanes
     Ex off[2];
+    int factor[2];                 // which factor of c is a, which b
+    Margin margin[2];
     bool a_lanes;                  // the lane variable is in both: a is loaded by vectors too
     Ex row, lane;                  // row: NULL when there is none
     Ex batch[64], outer[64], k[64];// loops: b depends on the first, not on the second; the sum
@@ -46,6 +55,11 @@ typedef struct {
     Buf *packed;
     Ex fixed[2], from[2], to[2]; int nfixed; // loops of which only a part runs: the root's rows
     Buf *sums;                     // where the sums go as they are, at out_off + lanes; NULL: through the epilogue to the root
+    Buf *panels_of_a;              // a is packed: [row tile][k][rows]
+    // the sum by blocks of kchunk values of k[0]: between them partial sums are kept, in the result or in `partial`
+    Ex kblock, kblocks;            // NULL: one block
+    int64_t kchunk;
+    Buf *partial;
     // guards by how they are met
     Range cut[16]; Ex cut_by[16]; int ncut;   // bounds of the loop over cut_by
     Range around[16]; int naround;            // a condition around the sum
@@ -70,13 +84,20 @@ bool tile_part(Lower *l, const Contraction *c, Buf *to, Ex off, TileFinish *fini
 // loop/tile_pack.c
 void tile_pack_const(Tiling *t);
 Stmt *tile_pack_run(Tiling *t, Block *b); // its outermost loop
+void tile_pack_rows(Tiling *t, Block *b, const RowGroup *g, int n);
+// loop/tile_choose.c
+double tile_choose(Tiling *t);         // the plan of the cheapest tile and its cost in cycles for each multiply-add; 1e100: no
+bool tile_dot_wins(const Tiling *t);   // whether the dot template is the better one, for any target
+// loop/tile_margin.c
+bool tile_margins(Tiling *t, unsigned mask); // a bit for each operand that gets margins, where it has guards; false: one has none
+void tile_fill_margins(Tiling *t, Block *b, int f);
 // loop/tile_dot.c
 double tile_dot_cost(const Tiling *t); // cycles for each multiply-add; 1e100: no
 void tile_dot(Tiling *t, Block *b);
 // loop/tile_kernel.c
 Sx *tile_finished(const Tiling *t, Block *b, Sx *sum); // what is stored for a sum
 void tile_bounds(const Tiling *t, Ex k, Ex *lo, Ex *hi); // of the loop over k, tightened by the cut guards
-void tile_kernel(Tiling *t, Block *b, Ex row0, int rows, bool partial, const uint32_t *live);
+void tile_kernel(Tiling *t, Block *b, Ex row0, int rows, const uint32_t *live);
 // What follows the reduce, for lanes of it in a vector register, with var := by in all addresses; NULL: not on vectors.
 Stmt *tile_epilogue(Tiling *t, Block *up, Local *sum, int n, const Ex *var, const Ex *by);
 #endif

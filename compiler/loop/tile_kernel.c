@@ -7,7 +7,7 @@ typedef struct { Ex off; Local *v; } Loaded;
 typedef struct {
     Tiling *t;
     int rows;
-    Ex row[MAX_ROWS];               // each row's index
+    Ex row0, row[MAX_ROWS];         // each row's index
     Local *acc[MAX_ROWS * MAX_NV];
     const uint32_t *live;
     uint32_t mask;                  // rows inside for the current value of the pattern variable
@@ -58,6 +58,10 @@ static void hard_guards(const Kernel *k, int i, Range *g) {
 
 static Local *load_a(Kernel *k, Block *b, int i) {
     const Tiling *t = k->t;
+    if (t->panels_of_a) {
+        Ex at = e_add(e_mul(k->row0, size_of(t->k, t->nk)), e_add(e_scale(linear(t->k, t->nk), k->rows), e_int(i)));
+        return let(k, b, "a", sx_load(t->panels_of_a, fixed(k, at), 0), false);
+    }
     Sx *x = sx_load(t->buf[0], fixed(k, row_of(k, t->off[0], i)), 0);
     if (k->hard) {
         Range g[16];
@@ -151,7 +155,7 @@ static void sum_loops(Kernel *k, Block *b, int depth) {
         return;
     }
     Ex var = t->k[depth], lo, hi;
-    bool small = t->a_lanes && depth == t->nk - 1 && tile_extent(var) > 0 && tile_extent(var) <= 7;
+    bool small = (t->a_lanes || !t->row) && depth == t->nk - 1 && tile_extent(var) > 0 && tile_extent(var) <= 7;
     bool cut = false;
     for (int i = 0; i < t->ncut; i++) cut |= t->cut_by[i] == var;
     if ((k->live && var == t->pattern_by) || (small && !cut && k->nsub < 8)) {
@@ -159,6 +163,11 @@ static void sum_loops(Kernel *k, Block *b, int depth) {
         return;
     }
     tile_bounds(t, var, &lo, &hi);
+    if (t->kblock && depth == 0) {
+        Ex first = e_scale(t->kblock, t->kchunk);
+        lo = e_max(lo, first);
+        hi = e_min(hi, e_add(first, e_int(t->kchunk)));
+    }
     sum_loops(k, for_loop(b, var, fixed(k, lo), fixed(k, hi), 1, NULL), depth + 1);
 }
 
@@ -243,19 +252,12 @@ static void join(Block *b, Stmt *list) {
 }
 
 // The epilogue on whole vectors. false: it has to go element by element.
-static bool vector_epilogue(Kernel *k, Block *b, Ex row0, bool partial) {
+static bool vector_epilogue(Kernel *k, Block *b, Ex row0) {
     Tiling *t = k->t;
     if (!e_is(tile_stride(t->out_off, t->lane), 1)) return false;
     for (int i = 0; i < k->rows; i++) {
         Block *in = b;
         Ex row = t->row ? e_add(row0, e_int(i)) : NULL;
-        if (partial && i) {
-            Range *g = NEW(Range);
-            *g = (Range){row, t->row->extent};
-            Stmt *s = append(b, (Stmt){.kind = ST_IF, .nguard = 1, .guard = g});
-            in = block_new(b);
-            in->tail = &s->body;
-        }
         for (int q = 0; q < t->nv; q++) {
             Ex var[2] = {t->lane, t->row}, by[2] = {lane_at(t, q), row};
             Stmt *list = tile_epilogue(t, in, k->acc[i * t->nv + q], t->row ? 2 : 1, var, by);
@@ -266,7 +268,7 @@ static bool vector_epilogue(Kernel *k, Block *b, Ex row0, bool partial) {
     return true;
 }
 
-static void element_epilogue(Kernel *k, Block *b, Ex row0, bool partial) {
+static void element_epilogue(Kernel *k, Block *b, Ex row0) {
     Tiling *t = k->t;
     Root *r = t->root;
     int width = tile_width(t);
@@ -276,13 +278,14 @@ static void element_epilogue(Kernel *k, Block *b, Ex row0, bool partial) {
         append(b, (Stmt){.kind = ST_SET, .local = out, .e = e_int(i * t->lanes), .value = sx_local(k->acc[i], NULL)});
     Ex i = e_index(arena_printf("i%d", t->l->next_local++), e_int(k->rows));
     Ex j = e_index(arena_printf("j%d", t->l->next_local++), e_int(width)), first = e_mul(t->panel, e_int(width));
-    Ex rows = partial ? e_min(e_int(k->rows), e_sub(t->row->extent, row0)) : e_int(k->rows);
     Block *in = b;
-    if (i->kind == X_VAR) in = for_loop(in, i, e_int(0), rows, 1, NULL);
+    if (i->kind == X_VAR) in = for_loop(in, i, e_int(0), e_int(k->rows), 1, NULL);
     Stmt *loop;
     in = for_loop(in, j, e_int(0), e_min(e_int(width), e_sub(t->lane->extent, first)), 1, &loop);
     Sx *x = tile_finished(t, in, sx_local(out, e_add(e_scale(i, width), j)));
     append(in, (Stmt){.kind = ST_STORE, .buf = r->buf, .e = t->out_off, .value = x});
+    loop->simd = true;
+    for (const Stmt *s = loop->body; s; s = s->next) loop->simd &= s->kind == ST_LET || s->kind == ST_STORE;
     stmt_each_ex(loop->body, fuse_one, t);
     Ex var[2] = {t->lane, t->row}, by[2] = {e_add(first, j), t->row ? e_add(row0, i) : NULL};
     stmt_subst(loop->body, t->row ? 2 : 1, var, by);
@@ -298,7 +301,7 @@ static void plain_store(const Kernel *k, Block *b) {
         }
 }
 
-static void epilogue(Kernel *k, Block *b, Ex row0, bool partial) {
+static void epilogue(Kernel *k, Block *b, Ex row0) {
     Tiling *t = k->t;
     if (t->sums) {
         plain_store(k, b);
@@ -306,13 +309,13 @@ static void epilogue(Kernel *k, Block *b, Ex row0, bool partial) {
     }
     Ex room = e_sub(t->lane->extent, e_mul(e_add(t->panel, e_int(1)), e_int(tile_width(t)))); // left after this panel
     if (e_ge0(room)) {
-        if (!vector_epilogue(k, b, row0, partial)) element_epilogue(k, b, row0, partial);
+        if (!vector_epilogue(k, b, row0)) element_epilogue(k, b, row0);
         return;
     }
     Block *whole = block_new(b);
     int64_t one;
-    if ((e_is_const(t->panels, &one) && one == 1) || !vector_epilogue(k, whole, row0, partial)) {
-        element_epilogue(k, b, row0, partial);
+    if ((e_is_const(t->panels, &one) && one == 1) || !vector_epilogue(k, whole, row0)) {
+        element_epilogue(k, b, row0);
         return;
     }
     Range *g = NEW(Range);
@@ -320,7 +323,57 @@ static void epilogue(Kernel *k, Block *b, Ex row0, bool partial) {
     Stmt *s = append(b, (Stmt){.kind = ST_IF, .nguard = 1, .guard = g, .body = whole->first});
     Block *part = block_new(b);
     part->tail = &s->els;
-    element_epilogue(k, part, row0, partial);
+    element_epilogue(k, part, row0);
+}
+
+// ---- blocks of the sum ------------------------------------------------------------------------
+
+// Where the partial sum of vector q of row i is kept.
+static Sx *partial_sum(const Kernel *k, int i, int q) {
+    const Tiling *t = k->t;
+    if (t->partial) {
+        Ex at = e_mul(e_add(e_mul(linear(t->outer, t->nouter), t->panels), t->panel), t->row ? t->row->extent : e_int(1));
+        at = e_add(at, t->row ? k->row[i] : e_int(0));
+        return sx_load(t->partial, e_add(e_mul(at, e_int(tile_width(t))), e_int(q * t->lanes)), t->lanes);
+    }
+    Ex at = t->out_off;
+    fuse_one(&at, (void *)(uintptr_t)t);
+    return sx_load(t->root->buf, e_subst(row_of(k, at, i), t->lane, lane_at(t, q)), t->lanes);
+}
+
+static Block *block_if(Block *b, Ex e, Ex n, Stmt **s) {
+    Range *g = NEW(Range);
+    *g = (Range){e, n};
+    *s = append(b, (Stmt){.kind = ST_IF, .nguard = 1, .guard = g});
+    Block *in = block_new(b);
+    in->tail = &(*s)->body;
+    return in;
+}
+
+// All blocks but the first go on from what the one before has left.
+static void load_partial(Kernel *k, Block *b) {
+    const Tiling *t = k->t;
+    Stmt *s;
+    if (!t->kblock) return;
+    b = block_if(b, e_sub(t->kblock, e_int(1)), t->kblocks, &s);
+    for (int i = 0; i < k->rows; i++)
+        for (int q = 0; q < t->nv; q++)
+            append(b, (Stmt){.kind = ST_ACC, .local = k->acc[i * t->nv + q], .fn = RED_ADD, .value = partial_sum(k, i, q)});
+}
+
+// All blocks but the last store their sums as they are. The block for the epilogue.
+static Block *store_partial(Kernel *k, Block *b) {
+    const Tiling *t = k->t;
+    Stmt *s;
+    if (!t->kblock) return b;
+    Block *in = block_if(b, e_sub(e_sub(t->kblocks, e_int(2)), t->kblock), t->kblocks, &s), *last = block_new(b);
+    for (int i = 0; i < k->rows; i++)
+        for (int q = 0; q < t->nv; q++) {
+            Sx *at = partial_sum(k, i, q);
+            append(in, (Stmt){.kind = ST_STORE, .buf = at->buf, .e = at->e, .value = sx_local(k->acc[i * t->nv + q], NULL)});
+        }
+    last->tail = &s->els;
+    return last;
 }
 
 // ---- kernel -----------------------------------------------------------------------------------
@@ -332,7 +385,7 @@ static bool span(const Tiling *t, Ex e, Ex row0, int rows, Ex *lo, Ex *hi) {
         Ex var = i < 0 ? t->row : t->k[i];
         if (!var || !e_uses(e, var)) continue;
         Ex s = tile_stride(e, var), top = e_sub(var->extent, e_int(1)), a = e_int(0), z = top;
-        if (i < 0) a = row0, z = e_min(e_add(row0, e_int(rows - 1)), top);
+        if (i < 0) a = row0, z = e_add(row0, e_int(rows - 1));
         if (s->hi <= 0) {
             Ex swap = a;
             a = z, z = swap;
@@ -357,19 +410,14 @@ static void sums(Kernel *k, Block *b) {
     sum_loops(k, b, 0);
 }
 
-void tile_kernel(Tiling *t, Block *b, Ex row0, int rows, bool partial, const uint32_t *live) {
-    Kernel *k = &(Kernel){.t = t, .rows = rows, .live = live, .mask = rows == 32 ? UINT32_MAX : (1u << rows) - 1};
-    for (int i = 0; i < rows; i++) {
-        k->row[i] = e_add(row0, e_int(i));
-        if (!partial || !i) continue;
-        Ex r = e_index(arena_printf("row%d", t->l->next_local++), t->row->extent);
-        append(b, (Stmt){.kind = ST_INT, .var = r, .e = e_min(k->row[i], e_sub(t->row->extent, e_int(1)))});
-        k->row[i] = r;
-    }
+void tile_kernel(Tiling *t, Block *b, Ex row0, int rows, const uint32_t *live) {
+    Kernel *k = &(Kernel){.t = t, .rows = rows, .row0 = row0, .live = live, .mask = rows == 32 ? UINT32_MAX : (1u << rows) - 1};
+    for (int i = 0; i < rows; i++) k->row[i] = e_add(row0, e_int(i));
     for (int i = 0; i < rows * t->nv; i++) {
         k->acc[i] = local_new(t->l, "c", t->dt, t->lanes, true);
         append(b, (Stmt){.kind = ST_LET, .local = k->acc[i], .value = sx_num(t->dt, (Scalar){.f = 0})});
     }
+    load_partial(k, b);
     if (live && !t->pattern_by) k->mask &= live[0];
     Range inside[32];
     bool known = t->nhard > 0;
@@ -394,5 +442,5 @@ void tile_kernel(Tiling *t, Block *b, Ex row0, int rows, bool partial, const uin
         k->hard = t->nhard > 0;
         sums(k, b);
     }
-    epilogue(k, b, row0, partial);
+    epilogue(k, store_partial(k, b), row0);
 }

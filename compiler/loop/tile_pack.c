@@ -93,3 +93,26 @@ Stmt *tile_pack_run(Tiling *t, Block *b) {
     }
     return outer;
 }
+
+// a in the order in which the kernel reads it, tile by tile of the groups.
+void tile_pack_rows(Tiling *t, Block *b, const RowGroup *g, int n) {
+    Ex nk = sum_size(t), size = e_mul(t->row->extent, nk);
+    t->panels_of_a = buf_new(t->l->prog, B_WORK, t->dt, 1, &size, arena_printf("%s_p%d", t->buf[0]->name, t->l->prog->nbufs));
+    for (int m = 0; m < n; m++) {
+        Ex tile = e_index(arena_printf("tile%d", t->l->next_local++), g[m].count), lin = e_int(0);
+        Ex i = e_index(arena_printf("i%d", t->l->next_local++), e_int(g[m].rows));
+        Ex row0 = e_add(g[m].first, e_scale(tile, g[m].rows)), row = e_add(row0, i);
+        Block *in = b;
+        Stmt *s = NULL;
+        if (tile->kind == X_VAR) in = for_loop(in, tile, e_int(0), g[m].count, 1, &s);
+        if (s && tile_parallel(t)) s->parallel = t->nbatch == 0;
+        for (int v = 0; v < t->nk; v++) {
+            in = for_loop(in, t->k[v], e_int(0), t->k[v]->extent, 1, NULL);
+            lin = e_add(e_mul(lin, t->k[v]->extent), t->k[v]);
+        }
+        if (i->kind == X_VAR) in = for_loop(in, i, e_int(0), e_int(g[m].rows), 1, NULL);
+        Sx *x = sx_load(t->buf[0], e_subst(t->off[0], t->row, row), 0);
+        Ex to = e_add(e_mul(row0, nk), e_add(e_scale(lin, g[m].rows), i));
+        append(in, (Stmt){.kind = ST_STORE, .buf = t->panels_of_a, .e = to, .value = x});
+    }
+}

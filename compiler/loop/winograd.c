@@ -311,7 +311,7 @@ static void products(Wino *w, Block *b, Ex panel) {
         if (n == 0) continue;
         Ex tile = fresh(t.l, "r", e_int(n));
         Block *in = tile->kind == X_VAR ? for_loop(b, tile, e_int(0), tile->extent, 1, NULL) : b;
-        tile_kernel(&t, in, e_add(e_int(at), e_scale(tile, rows)), (int)rows, false, NULL);
+        tile_kernel(&t, in, e_add(e_int(at), e_scale(tile, rows)), (int)rows, NULL);
         at += n * rows;
     }
 }

@@ -11,8 +11,11 @@ Val *matmul_any(Op *o, Val *a, Val *b) {
     return row ? squeeze(o, y, y->rank - (col ? 1 : 2)) : y;
 }
 
-/* y = a b, with NumPy's treatment of vectors and batches */
-static void matmul_op(Op *o) { o->out[0] = matmul_any(o, o->in[0], o->in[1]); }
+/* y = a b, with NumPy's treatment of vectors and batches; half types are rounded once, at the end */
+static void matmul_op(Op *o) {
+    DType dt = o->in[0]->dt, acc = dt_is_float(dt) ? acc_type(dt) : dt;
+    o->out[0] = cast(o, matmul_any(o, cast(o, o->in[0], acc), cast(o, o->in[1], acc)), dt);
+}
 
 static Val *times(Op *o, Val *x, double k) {
     if (k == 1) return x;

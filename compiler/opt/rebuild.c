@@ -64,8 +64,7 @@ static Val *make_random(Graph *g, const Node *n) {
     return v;
 }
 
-// A node of one result again, of other operands.
-static Val *make_one(Graph *g, const Node *n, Val **in) {
+Val *node_again(Graph *g, const Node *n, Val **in) {
     const Val *o = &n->out[0];
     int axes[MAX_RANK];
     switch (n->op) {
@@ -191,7 +190,7 @@ static void rewrite_node(Graph *g, const Node *old, Val **map, Run *run) {
     else if (n->op == P_sort || n->op == P_if || n->op == P_loop || n->op == P_call) make_many(g, n, in, out, run);
     else {
         if (rw->before) out[0] = rw->before(g, &old->out[0], rw->ctx);
-        if (!out[0]) out[0] = make_one(g, n, in);
+        if (!out[0]) out[0] = node_again(g, n, in);
     }
     for (int i = 0; i < n->nout; i++) {
         if (rw->after) out[i] = rw->after(g, out[i], rw->ctx);

@@ -53,7 +53,7 @@ Val *splat_of(Graph *g, DType dt, int rank, const Ex *shape, Scalar s) {
 }
 
 Val *simplify_value(Graph *g, Val *v) {
-    static Rule *const rules[] = { rules_map, rules_view, rules_reduce };
+    static Rule *const rules[] = { rules_map, rules_view, rules_reduce, rules_integer };
     for (int step = 0; step < MAX_STEPS; step++) {
         Val *better = NULL;
         if (v->kind != K_TENSOR || v->node->nout != 1) return v;

@@ -10,6 +10,6 @@ Val *simplify_value(Graph *g, Val *v);            // v through all rules until n
 Val *splat_of(Graph *g, DType dt, int rank, const Ex *shape, Scalar s);
 bool is_splat(const Val *v, Scalar *s);           // every element is s, whatever the shape
 
-// simplify_map.c, simplify_view.c, simplify_reduce.c
-Rule rules_map, rules_view, rules_reduce;
+// simplify_map.c, simplify_view.c, simplify_reduce.c, integer.c
+Rule rules_map, rules_view, rules_reduce, rules_integer;
 #endif

@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: Apache-2.0
+// The tile template's choices: which variable runs along lanes and which along rows, how the operands are
+// read, how guards are met, and the size of the register tile, by estimated cycles.
+#include "loop/tile.h"
+#include <string.h>
+
+enum { GUESS = 64, PARALLEL_WORK = 1 << 17 }; // a symbolic extent, for costs; multiply-adds worth threads
+
+Ex tile_stride(Ex e, Ex var) {
+    return e_uses(e, var) ? e_sub(e_subst(e, var, e_add(var, e_int(1))), e) : e_int(0);
+}
+
+int64_t tile_extent(Ex var) {
+    int64_t n;
+    return e_is_const(var->extent, &n) ? n : -1;
+}
+
+int64_t tile_guess(Ex var) {
+    int64_t n = tile_extent(var);
+    return n < 0 ? GUESS : n;
+}
+
+static double work(const Contraction *c) {
+    double w = 1;
+    for (int i = 0; i < c->nvar; i++) w *= (double)tile_guess(c->var[i]);
+    return w;
+}
+
+bool tile_parallel(const Tiling *t) { return !t->inner && work(&t->c) >= (double)PARALLEL_WORK; }
+
+bool tile_fixed(const Tiling *t, Ex var) {
+    for (int i = 0; i < t->nfixed; i++)
+        if (t->fixed[i] == var) return true;
+    return false;
+}
+
+static bool is_red(const Contraction *c, int i) { return i >= c->nvar - c->nred; }
+
+// ---- loops ------------------------------------------------------------------------------------
+
+// Variables sorted by what one step of them adds to a's address, the longest first; ties and unknowns keep their order.
+void tile_sort(Ex off, Ex *var, int n) {
+    for (int i = 1; i < n; i++)
+        for (int j = i; j > 0; j--) {
+            Ex s = tile_stride(off, var[j]), p = tile_stride(off, var[j - 1]);
+            if (s->lo < 0) s = e_scale(s, -1);
+            if (p->lo < 0) p = e_scale(p, -1);
+            if (s == p || !e_le(p, s)) break;
+            Ex swap = var[j];
+            var[j] = var[j - 1], var[j - 1] = swap;
+        }
+}
+
+static bool in_guard(const Contraction *c, Ex var) {
+    for (int i = 0; i < c->nguard; i++)
+        if (e_uses(c->guard[i].e, var)) return true;
+    return false;
+}
+
+static bool is_run(Ex off, Ex u, Ex v) { return tile_stride(off, u) == e_mul(tile_stride(off, v), v->extent); }
+
+// Neighbours u, v of a sorted list that are one run in every address become one variable.
+void tile_fuse(Tiling *t, Ex *var, int *n, bool sum) {
+    for (int i = 0; i + 1 < *n;) {
+        Ex u = var[i], v = var[i + 1];
+        bool ok = is_run(t->off[0], u, v) && !tile_fixed(t, u) && !tile_fixed(t, v) && !in_guard(&t->c, u) && !in_guard(&t->c, v) && t->nfused < 32;
+        if (sum) ok = ok && (t->pack || is_run(t->off[1], u, v));
+        else ok = ok && is_run(t->out_off, u, v) && (tile_extent(v) < 0 || tile_extent(u) >= 0);
+        if (!ok) {
+            i++;
+            continue;
+        }
+        Ex w = e_index(u->name, e_mul(u->extent, v->extent)), from[2] = {u, v}, to[2] = {e_int(0), w};
+        t->off[0] = e_subst_all(t->off[0], 2, from, to);
+        if (!sum || !t->pack) t->off[1] = e_subst_all(t->off[1], 2, from, to);
+        if (!sum) {
+            t->out_off = e_subst_all(t->out_off, 2, from, to);
+            t->fused[t->nfused++] = (Fused){w, u, v};
+        }
+        var[i] = w;
+        memmove(&var[i + 1], &var[i + 2], sizeof *var * (size_t)(*n - i - 2));
+        --*n;
+    }
+}
+
+static bool classify_guards(Tiling *t, bool *bad) {
+    const Contraction *c = &t->c;
+    t->ncut = t->naround = t->npattern = t->nhard = 0;
+    t->pattern_by = NULL;
+    for (int i = 0; i < c->nguard; i++) {
+        Range g = c->guard[i];
+        Ex by = NULL;
+        int nk = 0, others = 0;
+        if (e_uses(g.e, t->lane)) return false;
+        for (int v = 0; v < c->nvar; v++) {
+            if (c->var[v] == t->row || !e_uses(g.e, c->var[v])) continue;
+            if (is_red(c, v)) by = c->var[v], nk++;
+            else others++;
+        }
+        bool row = t->row && e_uses(g.e, t->row), fixed = nk == 0 || (nk == 1 && tile_extent(by) > 0 && tile_extent(by) <= 32);
+        int64_t size;
+        if (row && !others && nk <= 1 && fixed && tile_extent(t->row) > 0 && e_is_const(g.n, &size) &&
+            (!t->pattern_by || !by || t->pattern_by == by)) {
+            t->pattern[t->npattern++] = g;
+            if (by) t->pattern_by = by;
+        } else if (!row && nk == 0) t->around[t->naround++] = g;
+        else if (!row && nk == 1 && e_coef(g.e, by, NULL) != INT64_MIN && e_coef(g.e, by, NULL) != 0) {
+            t->cut_by[t->ncut] = by;
+            t->cut[t->ncut++] = g;
+        } else t->hard[t->nhard++] = g;
+    }
+    for (int i = 0; i < t->nhard; i++) // b would be read outside, too
+        for (int v = 0; v < c->nvar; v++)
+            if (!t->pack && e_uses(t->hard[i].e, c->var[v]) && e_uses(t->off[1], c->var[v])) return false;
+    *bad = t->nhard > 0;
+    return true;
+}
+
+// ---- costs ------------------------------------------------------------------------------------
+
+static double max2(double a, double b) { return a > b ? a : b; }
+
+// Cycles of one step of the sum, and of a tile's rest divided by the steps.
+static double tile_cost(const Tiling *t, int mr, int nv, double steps) {
+    double loads = t->a_lanes ? (double)mr * nv : mr;
+    return max2(max2((double)mr * nv / 2, (loads + nv) / 2), 4) + (mr * nv * 2 + 20) / steps;
+}
+
+// Per element of rows times lanes.
+static double cost(const Tiling *t, int mr, int nv) {
+    double steps = 1;
+    for (int i = 0; i < t->c.nvar; i++)
+        if (is_red(&t->c, i)) steps *= (double)tile_guess(t->c.var[i]);
+    int64_t lanes = tile_guess(t->lane), vectors = (lanes + t->lanes - 1) / t->lanes, panels = (vectors + nv - 1) / nv;
+    int64_t rows = t->row ? tile_guess(t->row) : 1, tiles = (rows + mr - 1) / mr, big = (rows + tiles - 1) / tiles;
+    int64_t small = big * tiles - rows;
+    if (t->row && tile_extent(t->row) < 0) { // whole tiles, and some tiles of fewer rows for half a tile
+        double part = tile_cost(t, mr, nv, steps) * (double)rows / mr + tile_cost(t, (mr + 1) / 2, nv, steps);
+        return part * (double)panels / (double)(lanes * rows);
+    }
+    double sum = (double)(tiles - small) * tile_cost(t, (int)big, nv, steps);
+    if (small) sum += (double)small * tile_cost(t, (int)big - 1, nv, steps);
+    return sum * (double)panels / (double)(lanes * rows);
+}
+
+static double choose_tile(Tiling *t) {
+    double best = 1e300;
+    int regs = t->target->registers, rows = t->row ? MAX_ROWS : 1;
+    for (int nv = 1; nv <= (t->row ? 4 : MAX_NV); nv++)
+        for (int mr = 1; mr <= rows; mr++) {
+            if (mr * nv + nv + 1 > regs || (t->a_lanes && mr * nv > regs / 2)) continue;
+            if (mr > 8 && nv > 1) continue;
+            double c = cost(t, mr, nv);
+            if (c < best * 0.9999) best = c, t->mr = mr, t->nv = nv;
+        }
+    return best;
+}
+
+// ---- choices ----------------------------------------------------------------------------------
+
+static bool has_slack(const Tiling *t, const Buf *b) { return b->kind == B_WORK && b->slack >= t->lanes * MAX_NV; }
+
+// Whether the lane operand has no element at some index that only the guards rule out.
+static bool may_leave(const Tiling *t) {
+    for (int f = 0; f < 2; f++) {
+        const Access *a = &t->c.factor[f];
+        if (a->buf != t->buf[1] || buf_offset(a->buf, a->idx) != t->off[1]) continue;
+        for (int i = 0; i < a->rank; i++)
+            if (!e_ge0(a->idx[i]) || !e_lt(a->idx[i], a->buf->shape[i])) return true;
+        return false;
+    }
+    return true;
+}
+
+// How the lane operand is read; a factor on the cost, 0: not at all.
+static double lane_operand(Tiling *t) {
+    const Buf *b = t->buf[1];
+    int64_t n = tile_extent(t->lane), total = 1;
+    bool unit = e_is(tile_stride(t->off[1], t->lane), 1), fixed = n > 0;
+    for (int i = 0; i < t->c.nvar; i++)
+        if (e_uses(t->off[1], t->c.var[i])) fixed &= tile_extent(t->c.var[i]) > 0;
+    if (b->kind == B_WEIGHT && b->data && fixed) {
+        t->pack = true;
+        return 1;
+    }
+    bool direct = unit && (has_slack(t, b) || (n > 0 && n % t->lanes == 0));
+    double spread = 1; // steps that are a line or more apart: many of them do not stay in the first-level cache
+    for (int i = t->c.nvar - t->c.nred; i < t->c.nvar; i++)
+        if (!e_is(tile_stride(t->off[1], t->c.var[i]), 1)) spread *= (double)tile_guess(t->c.var[i]);
+    if (direct && spread <= 192) return 1.01;
+    if (may_leave(t) || t->root->rows) return direct ? 1.01 : 0; // rows: for each band anew
+    for (int i = 0; i < t->c.nvar; i++) // reused by how many rows?
+        if (!is_red(&t->c, i) && !e_uses(t->off[1], t->c.var[i])) total *= tile_guess(t->c.var[i]);
+    double packed = total >= 4 ? 1.1 + 2.0 / (double)total : 0;
+    if (direct && (packed == 0 || packed >= 1.2)) return 1.01;
+    t->pack = true;
+    return packed;
+}
+
+static void order_loops(Tiling *t, const Contraction *c) {
+    t->nbatch = t->nouter = t->nk = 0;
+    for (int i = 0; i < c->nvar; i++) {
+        Ex v = c->var[i];
+        if (is_red(c, i)) t->k[t->nk++] = v;
+        else if (v == t->lane) continue;
+        else if (e_uses(t->off[1], v)) t->batch[t->nbatch++] = v;
+        else t->outer[t->nouter++] = v;
+    }
+    tile_sort(t->off[0], t->k, t->nk);
+    memcpy(t->korder, t->k, sizeof t->k);
+    t->nkorder = t->nk;
+    tile_sort(t->off[0], t->outer, t->nouter);
+    tile_fuse(t, t->k, &t->nk, true);
+    tile_fuse(t, t->outer, &t->nouter, false);
+}
+
+// The variable of the rows among those outside; its cost.
+static double choose_row(Tiling *t) {
+    double best = 1e300;
+    Tiling pick = *t;
+    bool any = false;
+    for (int i = t->nouter - 1; i >= -1; i--) {
+        if (i < 0 ? any : tile_fixed(t, t->outer[i])) continue;
+        any = true;
+        Tiling s = *t;
+        bool hard = false;
+        s.row = i < 0 ? NULL : t->outer[i];
+        if (!classify_guards(&s, &hard)) continue;
+        double c = choose_tile(&s) * (hard ? 1.5 : 1);
+        if (i == 0 && t->nouter > 1 && tile_extent(s.row) < 0) c *= 4; // the outermost symbol is a batch, often of one
+        if (c < best * 0.97) best = c, pick = s;
+    }
+    *t = pick;
+    if (t->row)
+        for (int i = 0, n = 0; i < t->nouter; i++)
+            if (t->outer[i] != t->row) t->outer[n++] = t->outer[i];
+    if (t->row) t->nouter--;
+    return best;
+}
+
+// Cycles of copying the operands that get margins, for each multiply-add.
+static double copy_cost(const Tiling *t) {
+    double elements = 0, work = 1;
+    for (int f = 0; f < 2; f++) {
+        double n = t->margin[f].buf ? 1 : 0;
+        for (int i = 0; i < t->buf[f]->rank && n > 0; i++) {
+            int64_t ext;
+            n *= e_is_const(t->buf[f]->shape[i], &ext) ? (double)ext : (double)GUESS;
+        }
+        elements += n;
+    }
+    for (int i = 0; i < t->c.nvar; i++) work *= (double)tile_guess(t->c.var[i]);
+    return 0.3 * elements / work;
+}
+
+typedef struct { Ex lane; int b; unsigned margins; } Choice; // b: the factor that is loaded along lanes; margins: a bit for each operand
+
+// false: no.
+static bool candidate(Tiling *t, Choice choice, double *out) {
+    Tiling s = *t;
+    Ex lane = choice.lane;
+    s.factor[1] = choice.b, s.factor[0] = 1 - choice.b;
+    for (int f = 0; f < 2; f++) s.buf[f] = t->buf[s.factor[f]], s.off[f] = t->off[s.factor[f]];
+    if (choice.margins && !tile_margins(&s, choice.margins)) return false;
+    s.lane = lane;
+    s.a_lanes = e_uses(s.off[0], lane);
+    if (!e_uses(s.off[1], lane) || tile_fixed(t, lane)) return false;
+    int64_t n = tile_extent(lane);
+    if (s.a_lanes && (!e_is(tile_stride(s.off[0], lane), 1) || (n % s.lanes && !has_slack(&s, s.buf[0])))) return false;
+    double c = lane_operand(&s);
+    if (c == 0) return false;
+    order_loops(&s, &s.c);
+    c *= choose_row(&s);
+    if (c > 1e200) return false;
+    if (!e_is(tile_stride(s.out_off, lane), 1)) c *= 1.15;
+    c += copy_cost(&s);
+    if (c >= *out) return false;
+    *out = c;
+    *t = s;
+    return true;
+}
+
+// The cost; 1e100: there is no form.
+double tile_choose(Tiling *t) {
+    double best = 1e100;
+    const Tiling base = *t;
+    for (int i = 0; i < t->c.nout; i++)
+        for (int b = 1; b >= 0; b--)
+            for (int v = 0; v < base.c.nvar - base.c.nred; v++)
+                for (unsigned m = 0; m < (base.c.nguard && !base.inner && !base.root->rows ? 4 : 1); m++) {
+                    Tiling s = base;
+                    if (!e_uses(base.c.out[i], base.c.var[v])) continue;
+                    if (candidate(&s, (Choice){base.c.var[v], b, m}, &best)) *t = s;
+                }
+    return best;
+}
+
+// Whether the dot template is the better one. The templates add in different orders, so that the answer
+// may not depend on the target.
+bool tile_dot_wins(const Tiling *t) {
+    Tiling *s = NEW(Tiling);
+    *s = *t;
+    s->target = target_find(NULL);
+    s->lanes = s->target->lanes * 4 / (int)dt_size(s->dt);
+    double dot = tile_dot_cost(s);
+    return dot < 1e100 && dot < tile_choose(s);
+}
