@@ -185,6 +185,8 @@ Sx *gen(Lower *l, Block *b, Val *v, const Ex *idx) {
     if (known) return known;
     if (n->op == P_const && n->data->n == 0) return reduce_init(RED_ADD, v->dt); // never evaluated
     if (n->op == P_const && (n->data->splat || n->data->n == 1) && !dt_is_moved(v->dt)) return sx_num(v->dt, data_get(n->data, 0));
+    if (l->rows_now && l->rows_now->member[v->id])
+        for (int i = 0; i < l->rows_now->axes; i++) l->rows_now->bad |= i >= v->rank || idx[i] != l->rows_now->row[i];
     if (l->buf[v->id]) {
         Sx *x = sx_load(l->buf[v->id], buf_offset(l->buf[v->id], idx), 0);
         if (l->uses[v->id] > 1) {

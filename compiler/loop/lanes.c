@@ -357,14 +357,12 @@ static void each_sum(Lower *l, Stmt *list, bool lanes) {
     }
 }
 
-void nest_lanes(Lower *l, Stmt *list) {
-    if (!list) return;
+void nest_lanes(Lower *l, Stmt *list, Stmt *loop) {
     each_sum(l, list, false);
-    Stmt *loop = list;
-    while (loop->kind == ST_FOR && loop->body && !loop->body->next && loop->body->kind == ST_FOR) loop = loop->body;
-    bool element = loop->kind == ST_FOR && !loop->next && plain(loop->body);
+    while (loop && loop->body && !loop->body->next && loop->body->kind == ST_FOR) loop = loop->body;
+    bool element = loop && plain(loop->body) && holds_loop(loop->body);
     const Local *acc = element ? accumulator(loop->body) : NULL;
-    if (acc && holds_loop(loop->body)) {
+    if (acc) {
         Strides s = {.var = loop->var};
         loads_in_loops(loop->body, &s);
         int64_t n;

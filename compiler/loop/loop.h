@@ -132,6 +132,10 @@ typedef struct {
 } Root;
 
 typedef struct Attention Attention; // attention.h
+// Roots that share loops over rows while their code is made (rows.c).
+typedef struct RowsPlan RowsPlan;
+typedef struct { int axes; const Ex *row; const bool *member; bool bad; } RowsNow; // bad: a member was read at another row
+
 typedef struct Lower Lower; // one graph being lowered; its regions have Lowers of their own
 struct Lower {
     Graph *g;
@@ -148,6 +152,8 @@ struct Lower {
     int next_local;
     Ex *load; int nload, cap_load; // elements of values of g that expressions read
     bool *guarded;   // by guard: checked
+    RowsPlan *rows;
+    RowsNow *rows_now;
 };
 typedef struct {
     int in, out;  // ports
@@ -236,9 +242,13 @@ void band(Lower *l, Root *r, Block *b);  // r[0] .. r[stages - 1]
 // loop/nest.c: any root.
 void nest(Lower *l, Root *r, Block *b);
 void nest_copy(Lower *l, Val *v, Buf *to, Ex lead, Block *b); // v into to, or into to[lead]
+Block *nest_loops(Block *b, const Buf *buf, int rank, const Ex *shape, int given, Ex *idx, Stmt **outer);
+void nest_chunk(Stmt *s, int64_t size); // a parallel loop in chunks of a fixed size
 void nest_collapse(Stmt *s); // fuses loops that are one run in every address
 // loop/lanes.c: sums get a fixed number of lanes
-void nest_lanes(Lower *l, Stmt *list);
+void nest_lanes(Lower *l, Stmt *list, Stmt *loops); // loops: those over the elements, in list, or NULL
+// loop/rows.c: root `first` together with later ones, row by row; true: it is done
+bool rows_lower(Lower *l, int first, Block *b);
 // loop/control.c: if, loop, call, sort, scan, scatter
 void lower_node(Lower *l, Node *n, Block *b);
 void lower_graph(Lower *l, Block *b);

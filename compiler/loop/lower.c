@@ -94,7 +94,7 @@ void lower_graph(Lower *l, Block *b) {
             i += r->stages - 1;
             check_room(l, l->roots[i].buf, val_numel(l->roots[i].val), b);
             band(l, r, b);
-        } else lower_root(l, r, b);
+        } else if (!rows_lower(l, i, b)) lower_root(l, r, b);
         const Node *n = l->roots[i].val->node;
         if (i + 1 == l->nroots || l->roots[i + 1].val->node != n) lower_loads(l, n, b);
     }

@@ -5,29 +5,29 @@
 
 enum { PARALLEL_WORK = 1 << 15 }; // elements below which threads cost more than they give
 
-// Loops over shape in the memory order of buf; idx receives the variables. sum: what is summed on the way, or NULL;
+// Loops over shape in the memory order of buf, but for the first `given` axes; idx receives the variables.
 // rows: the part that is wanted, or NULL.
-static Block *element_loops(Block *b, const Buf *buf, int rank, const Ex *shape, const Val *sum, const Rows *rows, Ex *idx, Stmt **outer) {
+Block *nest_loops(Block *b, const Buf *buf, int rank, const Ex *shape, int given, const Rows *rows, Ex *idx, Stmt **outer) {
     static const char *const name[] = {"i", "j", "k", "l", "m", "n"};
     static int count;
-    Ex work = e_int(1);
     *outer = NULL;
-    for (int i = 0; i < rank; i++) work = e_mul(work, shape[i]);
-    bool parallel = work->hi >= PARALLEL_WORK || (sum && val_numel(sum->node->in[0])->hi >= PARALLEL_WORK);
     for (int i = 0; i < rank; i++) {
         int a = buf->order[i];
+        if (a < given) continue;
         idx[a] = e_index(arena_printf("%s%d", name[i % 6], count++), shape[a]);
         if (idx[a]->kind != X_VAR) continue;
         Stmt *s;
         b = for_loop(b, idx[a], e_int(0), shape[a], 1, &s);
         if (rows && a == rows->axis) s->lo = rows->lo, s->hi = rows->hi;
         if (rows && a == 0) s->lo = rows->image, s->hi = e_add(rows->image, e_int(1));
-        if (!*outer) {
-            *outer = s;
-            s->parallel = parallel && !rows;
-        }
+        if (!*outer) *outer = s;
     }
     return b;
+}
+
+static bool much_work(int rank, const Ex *shape, const Val *sum) {
+    if (sum && val_numel(sum->node->in[0])->hi >= PARALLEL_WORK) return true;
+    return e_product(rank, shape)->hi >= PARALLEL_WORK;
 }
 
 static bool has_loop(const Stmt *s) {
@@ -38,10 +38,9 @@ static bool has_loop(const Stmt *s) {
 
 // A parallel loop that a C compiler may vectorize runs in chunks of a fixed size: which elements fall
 // into vectors and which into the rest is then the same for any number of threads, and so are the bits.
-static void chunk(Stmt *s) {
+void nest_chunk(Stmt *s, int64_t size) {
     static int count;
     if (!s->parallel || s->whole || (s->body && !s->body->next && s->body->kind == ST_FOR)) return;
-    int64_t size = has_loop(s->body) ? 64 : 1024;
     Ex n = s->hi, var = e_index(arena_printf("chunk%d", count++), e_ceil_div(n, e_int(size)));
     s->parallel = false;
     if (var->kind != X_VAR) return;
@@ -53,21 +52,26 @@ static void chunk(Stmt *s) {
     *s = (Stmt){.kind = ST_FOR, .next = s->next, .var = var, .lo = e_int(0), .hi = var->extent, .step = 1, .parallel = true, .body = in};
 }
 
-static void finish(Lower *l, Block *b, Stmt *outer) {
-    if (outer) nest_collapse(outer);
-    nest_lanes(l, outer ? outer : b->first);
-    if (outer) chunk(outer);
+static void finish(Lower *l, Block *b, Stmt *outer, bool parallel) {
+    if (!outer) {
+        nest_lanes(l, b->first, NULL);
+        return;
+    }
+    outer->parallel = parallel;
+    nest_collapse(outer);
+    nest_lanes(l, b->first, outer);
+    nest_chunk(outer, has_loop(outer->body) ? 64 : 1024);
 }
 
 void nest(Lower *l, Root *r, Block *b) {
     Ex idx[MAX_RANK], at[MAX_RANK];
     Stmt *outer;
     const Val *v = r->expr;
-    Block *body = element_loops(b, r->buf, v->rank, v->shape, r->reduce, r->rows, idx, &outer);
+    Block *body = nest_loops(b, r->buf, v->rank, v->shape, 0, r->rows, idx, &outer);
     Sx *x = gen(l, body, r->expr, idx);
     for (int i = 0; i < v->rank; i++) at[i] = r->at && i == r->axis ? e_add(idx[i], r->at) : idx[i];
     append(body, (Stmt){.kind = ST_STORE, .buf = r->buf, .e = buf_offset(r->buf, at), .value = x});
-    finish(l, b, outer);
+    finish(l, b, outer, !r->rows && much_work(v->rank, v->shape, r->reduce));
 }
 
 void nest_copy(Lower *l, Val *v, Buf *to, Ex lead, Block *b) {
@@ -78,12 +82,12 @@ void nest_copy(Lower *l, Val *v, Buf *to, Ex lead, Block *b) {
     for (int i = 0; i < to->rank; i++)
         if (!lead) like.order[i] = to->order[i];
         else if (to->order[i] > 0) like.order[k++] = to->order[i] - 1;
-    Block *func = block_new(l->main), *body = element_loops(func, &like, v->rank, v->shape, NULL, NULL, idx, &outer);
+    Block *func = block_new(l->main), *body = nest_loops(func, &like, v->rank, v->shape, 0, NULL, idx, &outer);
     Sx *x = gen(l, body, v, idx);
     if (lead) at[0] = lead;
     for (int i = 0; i < v->rank; i++) at[i + (lead != NULL)] = idx[i];
     append(body, (Stmt){.kind = ST_STORE, .buf = to, .e = buf_offset(to, at), .value = x});
-    finish(l, func, outer);
+    finish(l, func, outer, much_work(v->rank, v->shape, NULL));
     append(b, (Stmt){.kind = ST_FUNC, .body = func->first, .buf = to, .text = v->node->name});
 }
 
