@@ -335,20 +335,27 @@ static bool find_scratch(Emit *e, const Uses *u) {
     return e->nscratch > 0;
 }
 
-static void put_func(Emit *e, Text *call, const Stmt *s, int indent) {
-    Uses *u = NEW(Uses);
-    declare(u, s->body);
-    use_stmts(u, s->body);
-    stmt_each_ex((Stmt *)(uintptr_t)s->body, use_ex_at, u);
-    mark_status(s->body, u->status);
-    int id = e->nfunc++;
-    Text *f = &e->funcs;
+// The names that a function's text holds as its own: parameters, locals, index variables.
+static void own_names(NameTable *own, const Stmt *s) {
+    for (; s; s = s->next) {
+        if (s->local) names_put(own, s->local->name, 0);
+        if (s->var) names_put(own, c_var(s->var), 0);
+        own_names(own, s->body);
+        own_names(own, s->els);
+    }
+}
+
+static const char *own_key(const Uses *u, const Stmt *s, const char *text) {
+    NameTable own = {0};
+    own_names(&own, s->body);
+    for (int i = 0; i < u->nbuf; i++) names_put(&own, u->buf[i]->name, 0);
+    for (int i = 0; i < u->nsym; i++) names_put(&own, c_var(u->sym[i]), 0);
+    return share_key(&own, text);
+}
+
+// Parameters and arguments.
+static void put_params(Emit *e, const Uses *u, bool scratch, Text *f, Text *call) {
     const char *comma = "";
-    bool scratch = find_scratch(e, u);
-    if (s->text) put(f, "/* %s */\n", s->text);
-    put(f, "static %s %s_n%d(", u->status ? "int" : "void", e->prefix, id);
-    indent_by(call, indent);
-    put(call, u->status ? "if ((st = %s_n%d(" : "%s_n%d(", e->prefix, id);
     for (int i = 0; i < u->nbuf; i++) {
         if (u->buf[i]->scratch) continue;
         put(f, "%s%s%s *restrict %s", comma, u->written[i] ? "" : "const ", c_type(u->buf[i]->dt), u->buf[i]->name);
@@ -375,18 +382,40 @@ static void put_func(Emit *e, Text *call, const Stmt *s, int indent) {
         comma = ", ";
     }
     if (!*comma) put(f, "void");
-    put(f, ") {\n");
-    put(call, u->status ? "))) return st;\n" : ");\n");
-    if (u->status) put(f, "    int st = 0;\n");
-    if (u->parallel) put(f, "    (void)threads;\n");
+}
+
+static void put_func(Emit *e, Text *call, const Stmt *s, int indent) {
+    Uses *u = NEW(Uses);
+    declare(u, s->body);
+    use_stmts(u, s->body);
+    stmt_each_ex((Stmt *)(uintptr_t)s->body, use_ex_at, u);
+    mark_status(s->body, u->status);
+    Text f = {0}, args = {0};
+    put_params(e, u, find_scratch(e, u), &f, &args);
+    put(&f, ") {\n");
+    if (u->status) put(&f, "    int st = 0;\n");
+    if (u->parallel) put(&f, "    (void)threads;\n");
     bool outer = e->in_func;
     e->in_func = true;
-    Text body = {0};
-    if (!u->parallel) put_scratch(e, &body, s->body, 1);
-    put_stmts(e, &body, s->body, 1);
-    if (body.s) put_n(f, body.s, body.n);
+    if (!u->parallel) put_scratch(e, &f, s->body, 1);
+    put_stmts(e, &f, s->body, 1);
     e->in_func = outer;
-    put(f, u->status ? "    return st;\n}\n\n" : "}\n\n");
+    put(&f, u->status ? "    return st;\n}\n\n" : "}\n\n");
+    const char *key = own_key(u, s, f.s);
+    int id = names_get(&e->shared, key);
+    bool shared = id >= 0;
+    e->nnest++;
+    if (!shared) {
+        id = e->nfunc++;
+        names_put(&e->shared, key, id);
+        if (s->text) put(&e->funcs, "/* %s */\n", s->text);
+        put(&e->funcs, "static %s %s_n%d(", u->status ? "int" : "void", e->prefix, id);
+        put_n(&e->funcs, f.s, f.n);
+    }
+    indent_by(call, indent);
+    put(call, u->status ? "if ((st = %s_n%d(%s))) return st;" : "%s_n%d(%s);", e->prefix, id, args.s ? args.s : "");
+    if (shared && s->text) put(call, " /* %s */", s->text);
+    put(call, "\n");
 }
 
 static void put_index(Emit *e, Text *t, const Stmt *s, int indent) {

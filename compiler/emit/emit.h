@@ -4,6 +4,8 @@
 #define CNNCC_EMIT_H
 #include "loop/loop.h"
 
+typedef struct { const char **name; int *id; int n, cap; size_t at; } NameTable; // interned names to numbers >= 0
+
 // What one C file is made of. Parts of the runtime are noted by name as they are used.
 typedef struct {
     const Program *p;
@@ -12,7 +14,8 @@ typedef struct {
     Text funcs, main;     // outlined functions; the body of run
     const char **need; int nneed, cap_need;
     const char **vec; int nvec, cap_vec; // vector types in use: "float 8"
-    int nfunc;
+    int nfunc, nnest;     // functions; nests, of which identical ones share a function
+    NameTable shared;     // functions by their share_key
     bool in_func;         // printing an outlined function: its status is `st`
     Buf **scratch; int nscratch; // of the function being printed, to be declared by each thread
 } Emit;
@@ -30,6 +33,11 @@ Buf *buf_home(const Buf *b, Ex *at);             // the buffer whose memory it u
 
 // emit/body.c
 void put_stmts(Emit *e, Text *t, const Stmt *s, int indent);
+
+// emit/share.c
+void names_put(NameTable *t, const char *name, int id);
+int names_get(NameTable *t, const char *name);   // name is interned; -1: not there
+const char *share_key(NameTable *own, const char *text); // the text with the names of `own` (all 0) numbered; interned
 
 // emit/api.c
 void put_header(Emit *e, Text *t);

@@ -21,12 +21,33 @@ static bool holds_loop(const Stmt *s) {
     return false;
 }
 
-// Only what lanes can run: no status, no integers of their own, no vectors.
-static bool plain(const Stmt *s) {
+static bool holds_local(const Sx *x) {
+    if (x->kind == SX_LOCAL) return true;
+    for (int i = 0; i < x->n; i++)
+        if (holds_local(x->a[i])) return true;
+    return false;
+}
+
+static bool depends(const Sx *x, Ex c) {
+    if (x->e && e_uses(x->e, c)) return true;
+    for (int i = 0; i < x->nguard; i++)
+        if (e_uses(x->guard[i].e, c) || e_uses(x->guard[i].n, c)) return true;
+    for (int i = 0; i < x->n; i++)
+        if (depends(x->a[i], c)) return true;
+    return false;
+}
+
+// An index that is the same for all lanes.
+static bool same_index(const Stmt *s, Ex c) {
+    return c && s->kind == ST_INDEX && !e_uses(s->hi, c) && !holds_local(s->value) && !depends(s->value, c);
+}
+
+// Only what lanes can run: no vectors, no status and no integers but what is the same for every value of c, if it is given.
+static bool plain(const Stmt *s, Ex c) {
     for (; s; s = s->next) {
-        bool ok = s->kind == ST_FOR || s->kind == ST_LET || s->kind == ST_SET || s->kind == ST_ACC || s->kind == ST_STORE ||
+        bool ok = s->kind == ST_FOR || same_index(s, c) || s->kind == ST_LET || s->kind == ST_SET || s->kind == ST_ACC || s->kind == ST_STORE ||
                   s->kind == ST_IF || s->kind == ST_BLOCK;
-        if (!ok || (s->local && s->local->lanes) || s->parallel || !plain(s->body) || !plain(s->els)) return false;
+        if (!ok || (s->local && s->local->lanes) || s->parallel || !plain(s->body, c) || !plain(s->els, c)) return false;
         if (s->kind == ST_ACC && (s->fn == RED_ARGMAX || s->fn == RED_ARGMIN)) return false;
     }
     return true;
@@ -68,6 +89,7 @@ typedef struct {
 
 // A statement that stays a loop or a condition around loops over lanes.
 static bool structure(const Strip *p, const Stmt *s) {
+    if (s->kind == ST_INDEX) return true;
     if (s->kind == ST_FOR) return !e_uses(s->lo, p->c) && !e_uses(s->hi, p->c);
     if (s->kind != ST_IF || s->value || (!holds_loop(s->body) && !holds_loop(s->els))) return false;
     for (int i = 0; i < s->nguard; i++)
@@ -152,7 +174,7 @@ static Stmt *strip(const Strip *p, const Stmt *list, Block *up) {
         one.next = NULL;
         if (structure(p, s)) {
             flush(p, out, &segment);
-            one.body = strip(p, s->body, out);
+            one.body = s->body ? strip(p, s->body, out) : NULL;
             one.els = s->els ? strip(p, s->els, out) : NULL;
             append(out, one);
             continue;
@@ -283,7 +305,7 @@ static bool along(Lower *l, Stmt *let, Stmt *loop) {
     Strides s = {.var = in->var};
     strides_of(in->body, &s);
     int64_t n;
-    if (updates != 1 || holds_loop(in->body) || !plain(in->body) || !e_is(in->lo, 0) || in->step != 1 || in->simd) return false;
+    if (updates != 1 || holds_loop(in->body) || !plain(in->body, NULL) || !e_is(in->lo, 0) || in->step != 1 || in->simd) return false;
     if (!s.unit || s.farthest > FARTHEST || (e_is_const(in->hi, &n) && n < LEAST_ALONG)) return false;
     int64_t lanes = lanes_along(in->hi, acc->dt);
     Local *part = local_new(l, "part", acc->dt, (int)lanes, false);
@@ -360,7 +382,7 @@ static void each_sum(Lower *l, Stmt *list, bool lanes) {
 void nest_lanes(Lower *l, Stmt *list, Stmt *loop) {
     each_sum(l, list, false);
     while (loop && loop->body && !loop->body->next && loop->body->kind == ST_FOR) loop = loop->body;
-    bool element = loop && plain(loop->body) && holds_loop(loop->body);
+    bool element = loop && plain(loop->body, loop->var) && holds_loop(loop->body);
     const Local *acc = element ? accumulator(loop->body) : NULL;
     if (acc) {
         Strides s = {.var = loop->var};
