@@ -382,7 +382,7 @@ static void each_sum(Lower *l, Stmt *list, bool lanes) {
 void nest_lanes(Lower *l, Stmt *list, Stmt *loop) {
     each_sum(l, list, false);
     while (loop && loop->body && !loop->body->next && loop->body->kind == ST_FOR) loop = loop->body;
-    bool element = loop && plain(loop->body, loop->var) && holds_loop(loop->body);
+    bool element = loop && loop->step == 1 && e_is(loop->lo, 0) && plain(loop->body, loop->var) && holds_loop(loop->body);
     const Local *acc = element ? accumulator(loop->body) : NULL;
     if (acc) {
         Strides s = {.var = loop->var};

@@ -242,7 +242,7 @@ void band(Lower *l, Root *r, Block *b);  // r[0] .. r[stages - 1]
 // loop/nest.c: any root.
 void nest(Lower *l, Root *r, Block *b);
 void nest_copy(Lower *l, Val *v, Buf *to, Ex lead, Block *b); // v into to, or into to[lead]
-Block *nest_loops(Block *b, const Buf *buf, int rank, const Ex *shape, int given, Ex *idx, Stmt **outer);
+Block *nest_loops(Block *b, const Buf *buf, int rank, const Ex *shape, int given, const Rows *rows, Ex *idx, Stmt **outer);
 void nest_chunk(Stmt *s, int64_t size); // a parallel loop in chunks of a fixed size
 void nest_collapse(Stmt *s); // fuses loops that are one run in every address
 // loop/lanes.c: sums get a fixed number of lanes

@@ -13,6 +13,7 @@ struct RowsPlan {  // facts of the whole graph
     int **reads;   // by root: the values with a root of their own that it reads, ended by -1
     int *readers;  // by value id: how many roots read it; an output counts as more than any group
     bool *done;    // by root: lowered in a group before
+    bool *banded;  // by root: of a chain that runs band by band
     bool *loaded;  // by value id: expressions read its elements
 };
 
@@ -63,6 +64,9 @@ static RowsPlan *rows_plan(Lower *l) {
         p->reads[i] = reads_of(&w, &l->roots[i]);
         for (const int *v = p->reads[i]; *v >= 0; v++) p->readers[*v]++;
     }
+    p->banded = NEWN(bool, l->nroots + 1);
+    for (int i = 0; i < l->nroots; i++)
+        for (int k = 0; k < l->roots[i].stages; k++) p->banded[i + k] |= l->roots[i].stages > 1;
     for (int i = 0; i < g->nout; i++) p->readers[g->out[i]->id] += 2 * MEMBERS;
     p->loaded = NEWN(bool, g->nval + 1);
     for (int i = 0; i < l->nload; i++) p->loaded[l->load[i]->val->id] = true;
@@ -90,7 +94,7 @@ static bool eligible(Lower *l, int i) {
     const Root *r = root_at(l, i);
     const Node *n = r->val->node;
     bool op = n->op == P_map || n->op == P_reduce || n->op == P_reshape || n->op == P_permute || n->op == P_expand;
-    if (!op || l->rows->done[i] || r->at || r->expr != r->val || r->buf != l->buf[r->val->id] || r->buf->apart) return false;
+    if (!op || l->rows->done[i] || l->rows->banded[i] || r->at || r->expr != r->val || r->buf != l->buf[r->val->id] || r->buf->apart) return false;
     if (r->reduce && l->attention[r->reduce->id]) return false; // it has loops of its own
     return r->val->rank >= 1 && r->val->dt != STR && n->nout == 1 && !l->rows->loaded[r->val->id];
 }
@@ -206,7 +210,7 @@ static void row_member(Lower *l, Block *rows, Root *r, Ex *idx, int axes, bool k
     Buf *to = keep ? r->buf : row_buf(l, r, axes), *own = l->buf[r->val->id];
     l->buf[r->val->id] = NULL;
     Stmt *loops = NULL;
-    Block *in = nest_loops(b, to, r->val->rank, r->val->shape, axes, idx, &loops);
+    Block *in = nest_loops(b, to, r->val->rank, r->val->shape, axes, NULL, idx, &loops);
     Sx *x = gen(l, in, r->val, idx);
     append(in, (Stmt){.kind = ST_STORE, .buf = to, .e = buf_offset(to, idx), .value = x});
     l->buf[r->val->id] = keep ? own : to;
