@@ -26,7 +26,7 @@ void put(Text *t, const char *fmt, ...) {
     va_list ap, ap2;
     va_start(ap, fmt);
     va_copy(ap2, ap);
-    reserve(t, 128);
+    reserve(t, 24);
     int n = vsnprintf(t->s + t->n, t->cap - t->n, fmt, ap);
     va_end(ap);
     if (n < 0) die("a format failed");

@@ -385,7 +385,7 @@ static void put_params(Emit *e, const Uses *u, bool scratch, Text *f, Text *call
 }
 
 static void put_func(Emit *e, Text *call, const Stmt *s, int indent) {
-    Uses *u = NEW(Uses);
+    Uses uses = {0}, *u = &uses;
     declare(u, s->body);
     use_stmts(u, s->body);
     stmt_each_ex((Stmt *)(uintptr_t)s->body, use_ex_at, u);

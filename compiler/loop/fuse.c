@@ -90,6 +90,7 @@ static bool decide(Lower *l, const Use *use, const bool *cheap, Val **reduce_of,
     const Use *u = &use[v->id];
     if (is_leaf(v)) return u->force && n->op == P_iota;
     if (u->force || needs_memory(n->op) || n->op == P_dims) return true;
+    if (n->op == P_gather && u->repeats) return true; // its index is read and checked once an element
     if (is_view(n->op)) return u->depth > MAX_DEPTH;
     if (n->op == P_map && cheap[v->id]) return u->depth > MAX_DEPTH;
     if (l->uses[v->id] > 1 || u->repeats || u->depth > MAX_DEPTH) return true;

@@ -79,8 +79,10 @@ typedef struct { int root[MEMBERS], n, axes; bool reduces; } Group;
 
 // A contraction that reuses its operands is the tiler's.
 static bool reused(Lower *l, const Root *r) {
-    Contraction *c = NEW(Contraction);
-    if (!r->reduce || !contract_find(l, r->reduce, c) || c->nfactor < 2) return false;
+    Contraction room, *c = &room; // too large for the arena: one for each root
+    if (!r->reduce) return false;
+    memset(c, 0, sizeof *c);
+    if (!contract_find(l, r->reduce, c) || c->nfactor < 2) return false;
     for (int v = 0; v < c->nvar - c->nred; v++)
         for (int f = 0; f < 2; f++) {
             bool uses = false;

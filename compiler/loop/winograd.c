@@ -419,6 +419,7 @@ static bool epilogue_fits(Wino *w) {
 }
 
 static bool candidate(Lower *l, Root *r, Choice *c) {
+    if (!r->reduce) return false;
     Wino *w = NEW(Wino);
     *c = (Choice){.root = r};
     if (!start(w, l, r)) return false;
