@@ -98,7 +98,7 @@ static bool eligible(Lower *l, int i) {
     bool op = n->op == P_map || n->op == P_reduce || n->op == P_reshape || n->op == P_permute || n->op == P_expand;
     if (!op || l->rows->done[i] || l->rows->banded[i] || r->at || r->expr != r->val || r->buf != l->buf[r->val->id] || r->buf->apart) return false;
     if (r->reduce && l->attention[r->reduce->id]) return false; // it has loops of its own
-    return r->val->rank >= 1 && r->val->dt != STR && n->nout == 1 && !l->rows->loaded[r->val->id];
+    return r->val->rank >= 1 && !dt_is_moved(r->val->dt) && n->nout == 1 && !l->rows->loaded[r->val->id];
 }
 
 // The leading axes of v that its buffer keeps outermost.
