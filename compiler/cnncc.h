@@ -339,6 +339,7 @@ struct Options {
     const char *eval_dir;  // --eval DIR: input_*.pb and output_*.pb
     const char *emit_onnx;
     bool exact, relax, portable, example, eval, grad, train, timing;
+    const char *rng;       // philox (NULL) or mt19937
     const char *loss, *optimizer, *requires_grad, *freeze, *input_grad, *no_decay;
     int64_t batch;
     bool frozen_bn, bn_unbiased; // --frozen-bn; --bn-momentum=pytorch

@@ -46,6 +46,7 @@ static const char help_text[] =
     "Numbers\n"
     "  --exact                  no change of rounding: sums in order, no folding of normalization\n"
     "  --relax                  faster convolutions with somewhat larger errors\n"
+    "  --rng mt19937            random operators with a seed draw NumPy's numbers\n"
     "  --dtype f32 or f64       all floating point numbers as this type, inputs and outputs too\n"
     "\n"
     "Training (docs/training.md)\n"
@@ -189,7 +190,8 @@ static const char **text_of(Options *o, const char *name) {
     } texts[] = {{"-o", &o->output},       {"--prefix", &o->prefix},        {"--target", &o->target},
                  {"--dump", &o->dump},     {"--emit-onnx", &o->emit_onnx},  {"--eval", &o->eval_dir},
                  {"--loss", &o->loss},     {"--optimizer", &o->optimizer},  {"--requires-grad", &o->requires_grad},
-                 {"--no-decay", &o->no_decay},   {"--freeze", &o->freeze}, {"--input-grad", &o->input_grad}};
+                 {"--no-decay", &o->no_decay},   {"--freeze", &o->freeze}, {"--input-grad", &o->input_grad},
+                 {"--rng", &o->rng}};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         if (!strcmp(texts[i].name, name)) return texts[i].text;
     return NULL;
@@ -275,6 +277,7 @@ int main(int argc, char **argv) {
     size_t n = o.output ? strlen(o.output) : 0;
     if (o.output && (n < 3 || strcmp(o.output + n - 2, ".c") != 0))
         usage("the output's name must end in .c:", o.output);
+    if (o.rng && strcmp(o.rng, "philox") && strcmp(o.rng, "mt19937")) usage("--rng is philox or mt19937, not", o.rng);
     if (o.exact && o.relax) usage("--exact and --relax exclude each other", NULL);
     return compile(&o);
 }

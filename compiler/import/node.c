@@ -13,6 +13,11 @@ const char *node_text(const Scope *s, const Onnx__NodeProto *p, int index, int64
     return arena_printf("%snode %d%s (%s%s)", s->where, index, name, p->op_type ? p->op_type : "", version);
 }
 
+bool op_numpy_random(Op *o) {
+    const NodeContext *c = o->importer;
+    return c && c->im->opt->rng && !strcmp(c->im->opt->rng, "mt19937");
+}
+
 void op_fail_quietly(Op *o) {
     NodeContext *c = o->importer;
     longjmp(c->failed, 1);

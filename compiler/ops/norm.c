@@ -178,9 +178,9 @@ static void mean_variance_norm(Op *o) {
     int axes[MAX_RANK], n = attr_ints(o, "axes", &a);
     if (n < 0) a = usual, n = 3;
     for (int i = 0; i < n; i++) axes[i] = axis_of(o, a[i], x->rank);
-    Val *mean = reduce_mean(o, v, n, axes, true), *sq = reduce_mean(o, mul(o, v, v), n, axes, true);
-    Val *std = map1(o, FN_sqrt, sub(o, sq, mul(o, mean, mean)));
-    o->out[0] = cast(o, divide(o, sub(o, v, mean), add(o, std, like(o, std, 1e-9))), x->dt);
+    Val *d = sub(o, v, reduce_mean(o, v, n, axes, true)); // mean(x*x) - mean(x)^2 would cancel
+    Val *std = map1(o, FN_sqrt, reduce_mean(o, mul(o, d, d), n, axes, true));
+    o->out[0] = cast(o, divide(o, d, add(o, std, like(o, std, 1e-9))), x->dt);
 }
 
 const OpDef ops_norm[] = {

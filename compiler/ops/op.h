@@ -32,6 +32,8 @@ OpFn *op_find(const char *domain, const char *type, int64_t since, int *row_sinc
 // Refuses this node with one diagnostic `node 17 'conv1' (Conv-11): message`; does not return.
 _Noreturn void op_fail(Op *o, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+bool op_numpy_random(Op *o); // --rng=mt19937: random numbers are to be NumPy's, where a seed is given
+
 // Attributes. The schema's default where the model gives none; op_fail when neither exists, except
 // where an `or` value is passed.
 bool attr_has(Op *o, const char *name);

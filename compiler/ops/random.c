@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Random numbers, all from one primitive of uniform 32-bit integers.
 #include <string.h>
-#include "ops/op.h"
+#include "ops/random.h"
 
 // The attribute seed: an integer of Dropout, of the others the bits of a float.
 static uint64_t seed_of(Op *o, bool *given) {
@@ -14,9 +14,20 @@ static uint64_t seed_of(Op *o, bool *given) {
     return bits;
 }
 
+// Whether the numbers are NumPy's, and with which seed.
+static bool from_numpy(Op *o, int64_t *seed) {
+    if (!op_numpy_random(o) || !attr_has(o, "seed"))
+        return false;
+    *seed = strcmp(o->type, "Dropout") == 0 ? attr_int(o, "seed") : (int64_t)attr_float(o, "seed");
+    return true;
+}
+
 // Uniform in [0, 1): multiples of 2^-24 in float, of 2^-32 in double.
 static Val *uniform01(Op *o, DType calc, int rank, const Ex *shape) {
     bool given;
+    int64_t numpy;
+    if (from_numpy(o, &numpy))
+        return cast(o, numpy_random(o, false, numpy, rank, shape), calc);
     uint64_t seed = seed_of(o, &given);
     Val *bits = b_random(o->g, rank, shape, seed, given);
     if (calc == F64)
@@ -36,7 +47,8 @@ static DType dtype_attr(Op *o, DType none) {
 
 // y = low + (high - low)*u
 static Val *uniform_of(Op *o, DType dt, int rank, const Ex *shape) {
-    DType calc = calc_type(dt);
+    int64_t numpy;
+    DType calc = from_numpy(o, &numpy) ? F64 : calc_type(dt);
     double low = attr_float(o, "low"), high = attr_float(o, "high");
     Val *u = uniform01(o, calc, rank, shape);
     return cast(o, add(o, scalar(o, calc, low), mul(o, scalar(o, calc, high - low), u)), dt);
@@ -45,6 +57,11 @@ static Val *uniform_of(Op *o, DType dt, int rank, const Ex *shape) {
 // y = mean + scale * sqrt(-2 log u) * cos(2 pi v), Box and Muller's formula
 static Val *normal_of(Op *o, DType dt, int rank, const Ex *shape) {
     DType calc = calc_type(dt);
+    int64_t numpy;
+    if (from_numpy(o, &numpy)) {
+        Val *z = mul(o, numpy_random(o, true, numpy, rank, shape), scalar(o, F64, attr_float(o, "scale")));
+        return cast(o, add(o, z, scalar(o, F64, attr_float(o, "mean"))), dt);
+    }
     Ex s[MAX_RANK + 1];
     if (rank >= MAX_RANK)
         op_fail(o, "%d dimensions", rank);
@@ -93,6 +110,14 @@ static void op_random_normal_like(Op *o) {
 // y = u < p
 static void op_bernoulli(Op *o) {
     Val *p = o->in[0];
+    int64_t numpy;
+    if (from_numpy(o, &numpy)) { // its binomial(1, p): the likelier value where u is at most its probability
+        Val *u = uniform01(o, F64, p->rank, p->shape), *p64 = cast(o, p, F64), *one = scalar(o, F64, 1);
+        Val *rare = map2(o, FN_lt, sub(o, one, p64), u), *often = map2(o, FN_le, u, p64);
+        Val *y = select(o, map2(o, FN_le, p64, scalar(o, F64, 0.5)), rare, often);
+        o->out[0] = cast(o, y, dtype_attr(o, p->dt));
+        return;
+    }
     DType calc = calc_type(p->dt);
     Val *u = uniform01(o, calc, p->rank, p->shape);
     o->out[0] = cast(o, map2(o, FN_lt, u, cast(o, p, calc)), dtype_attr(o, p->dt));
@@ -155,7 +180,8 @@ static void op_dropout(Op *o) {
         op_dropout_inference(o);
         return;
     }
-    DType calc = calc_type(x->dt);
+    int64_t numpy;
+    DType calc = from_numpy(o, &numpy) ? F64 : calc_type(x->dt);
     Val *ratio = o->nin > 1 && o->in[1] ? cast(o, reshape(o, o->in[1], 0, NULL), calc) : scalar(o, calc, 0.5);
     Val *mask = map2(o, FN_le, ratio, uniform01(o, calc, x->rank, x->shape));
     Val *one = scalar(o, calc, 1), *scale = cast(o, divide(o, one, sub(o, one, ratio)), x->dt);

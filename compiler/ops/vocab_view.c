@@ -139,6 +139,7 @@ Val *window(Op *o, Val *x, int axis, Ex k, Ex stride, Ex dil) { return b_window(
 
 Val *unwindow(Op *o, Val *x, int axis, Ex n, Ex stride, Ex dil) {
     only_numbers(o, x);
+    if (x->dt == BOOL) return cast(o, b_unwindow(o->g, cast(o, x, I32), axis, n, stride, dil), BOOL);
     return b_unwindow(o->g, x, axis, n, stride, dil);
 }
 
@@ -237,6 +238,7 @@ Val *take_along(Op *o, Val *x, Val *index, int axis) {
 // The updates have the extents of the indices, both x's off the axis; guarded where that is not proved.
 Val *scatter(Op *o, Red fn, Val *x, Val *index, Val *upd, int axis) {
     if (fn != RED_SET) only_numbers(o, x);
+    if (x->dt == BOOL && fn != RED_SET) fn = fn == RED_ADD || fn == RED_MAX ? RED_OR : RED_AND;
     for (int i = 0; i < x->rank; i++) {
         Ex n = dim(index, i);
         int64_t c;

@@ -69,25 +69,71 @@ def pick_cases(opt):
 def run_all(opt, names):
     """The outcome of each case. Whole networks are not for tcc: its code is too slow for them."""
     heavy = [n for n in names if n.startswith("test_light_")] if "tcc" in opt.cc else []
-    result = run_batch(opt, [n for n in names if n not in heavy], opt.cc, opt.cflags, opt.timeout)
+    drawn = [n for n in names if n.startswith("test_bernoulli")]
+    numpy = [n for n in names if n.startswith("test_training_dropout")]  # the expected numbers are NumPy's
+    rest = [n for n in names if n not in {*heavy, *drawn, *numpy}]
+    result = run_batch(opt, rest, opt.cc, opt.cflags, opt.timeout)
+    if numpy:
+        result.update(run_batch(opt, numpy, opt.cc, opt.cflags, opt.timeout, ["--rng", "mt19937"]))
+    for name in drawn:
+        result[name] = check_drawn(opt, name)
     if heavy:
         result.update(run_batch(opt, heavy, shutil.which("clang-19") or "cc", None, 4 * opt.timeout))
     return result
 
 
-def run_batch(opt, names, cc, cflags, timeout):
-    """The word and the detail of each case, as cnncc-run gives them."""
+def environment(cc, cflags):
     env = dict(os.environ, CC=cc)
     env.pop("CFLAGS", None)
     env["ASAN_OPTIONS"] = env["UBSAN_OPTIONS"] = "exitcode=99:detect_leaks=0"  # 1 would be a refusal
     if cflags is not None:
         env["CFLAGS"] = cflags
+    return env
+
+
+def check_drawn(opt, name):
+    """Bernoulli is random by definition: its results have the type and the shape of the expected ones, are 0
+    and 1, and as often 1 as the probabilities say, within five standard deviations of 200 runs."""
+    import numpy as np
+    import onnx
+
+    folder, ones, runs = pathlib.Path(opt.cases) / name, 0, 200
+    data = folder / "test_data_set_0"
+    p = onnx.numpy_helper.to_array(onnx.load_tensor(data / "input_0.pb")).astype(np.float64)
+    p = 1 - p if name.endswith("_expanded") else p  # ONNX's function body is 1 where a uniform number is above p
+    want = onnx.numpy_helper.to_array(onnx.load_tensor(data / "output_0.pb"))
+    with tempfile.TemporaryDirectory() as temp:
+        cmd = [opt.runner, "--keep", temp, "--input", str(data / "input_0.pb"), "--output", temp]
+        for i in range(runs):
+            built = sorted(pathlib.Path(temp).glob("*.so"))
+            model = str(built[0]) if built else str(folder / "model.onnx")
+            r = subprocess.run([*cmd[:1], model, *cmd[1:], "--seed", str(i)], env=environment(opt.cc, opt.cflags),
+                               capture_output=True, text=True, check=False)
+            if r.returncode:
+                return ("REFUSED" if r.returncode == 1 else "CRASH"), (r.stderr or r.stdout).strip()
+            y = np.load(next(pathlib.Path(temp).glob("*.npy")))
+            if y.dtype != want.dtype or y.shape != want.shape or not ((y == 0) | (y == 1)).all():
+                return "FAIL", f"{y.dtype}{y.shape}, expected zeros and ones of {want.dtype}{want.shape}"
+            ones += int(y.sum())
+            if i == 0 and "seed" in name:  # the same numbers every time
+                runs, p = 1, p * 0 + y
+                break
+    spread = 5 * float(np.sqrt((p * (1 - p)).sum() * runs))
+    if abs(ones - float(p.sum()) * runs) > spread:
+        return "FAIL", f"{ones} ones, expected {p.sum() * runs:.0f} with {spread:.0f} more or less"
+    return "PASS", ""
+
+
+def run_batch(opt, names, cc, cflags, timeout, options=()):
+    """The word and the detail of each case, as cnncc-run gives them."""
+    env = environment(cc, cflags)
     result = {}
     with tempfile.TemporaryDirectory() as temp:
         batch = pathlib.Path(temp) / "list"
         batch.write_text("".join(f"{opt.cases}/{n}\n" for n in names))
         cmd = [opt.runner, "--batch", str(batch), "--jobs", str(opt.jobs)]
-        cmd += ["--timeout", str(timeout)] + (["--", *opt.cnncc] if opt.cnncc else [])
+        extra = [*options, *opt.cnncc]
+        cmd += ["--timeout", str(timeout)] + (["--", *extra] if extra else [])
         out = subprocess.run(cmd, env=env, stdout=subprocess.PIPE, check=False).stdout
     for line in out.decode(errors="replace").splitlines():
         word, _, rest = line.partition(" ")

@@ -32,6 +32,8 @@ from oracles import known_bug
 from recipes import RECIPES, Case, dtype, is_float
 
 NEWEST = {"": 28}
+# Why a row may have no hit: ONNX removed the operator, or nothing can be computed with such elements.
+EXPECTED = r"removed in version|elements of type (string|complex)|bits of .* are not supported|not a type of numbers|6e[23]m[23]|type 2[78]|to: 2[78]"
 DRAWN = {"Bernoulli", "Multinomial", "RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike"}
 EPS = {"float16": 2e-3, "bfloat16": 1.6e-2, "float64": 1e-6}
 
@@ -186,6 +188,9 @@ class Job:
 
 
 def as_float(v):
+    v = np.asarray(v)
+    if v.dtype.kind == "c":
+        v = np.abs(v)
     try:
         return np.asarray(v, np.float64)
     except (TypeError, ValueError):
@@ -233,6 +238,9 @@ def main():
     for line in failed:
         print("FAILED", line)
     missing = sum(1 for k in seen if not hits[k])
+    unexplained = [k for k in seen if not hits[k] and not re.search(EXPECTED, holes.get(k, "no case"))]
+    if opt.every == 1 and not opt.match:
+        failed += [f"no hit, and no reason for that: {k}" for k in unexplained]
     print(f"{len(seen)} rows, {missing} without a hit; " + ", ".join(f"{n} by {o}" for o, n in oracles.most_common()))
     print(f"{sum(hits.values())} passed, {len(failed)} failed, {missing} skipped")
     return 1 if failed else 0

@@ -239,6 +239,8 @@ def conv_like(c):
 def resize(c):
     s = [1, c.n(1, 2), c.n(2, 5), c.n(2, 5)]
     mode = c.pick("nearest", "linear") if c.v == 10 else c.pick("nearest", "linear", "cubic")
+    if not is_float(c.type_of(0)):
+        mode = "nearest"  # a half either way is rounding noise of the weights
     attrs = {"mode": mode}
     scales = np.array([1, 1, c.pick(0.5, 1.5, 2, 3), c.pick(0.6, 1, 2)], np.float32)
     if c.v == 10:

@@ -24,12 +24,20 @@ def reference_bug(c, version, ins, attrs):
         return version < 13
     if op in RECURRENT:  # sequence_lens is not read, nor is direction reverse
         return (len(ins) > 4 and ins[4] is not None) or attrs.get("direction") == "reverse"
-    if op in WINDOWS and "auto_pad" in attrs:  # SAME of 5 by stride 2 gives 2 windows instead of ceil(5 / 2)
-        return True
+    if op in WINDOWS and ("auto_pad" in attrs or attrs.get("ceil_mode")):
+        return True  # SAME of 5 by stride 2 gives 2 windows instead of ceil(5 / 2); ceil_mode forgets windows of one side
     if op == "Unique":  # with an axis it removes the other axes' duplicates
         return "axis" in attrs
-    if op == "ConvTranspose":  # groups with dilations read the weights of the first group
-        return attrs.get("group", 1) > 1 and max(attrs.get("dilations", [1])) > 1
+    if op == "Shape":  # an end before the first dimension takes one
+        return attrs.get("end", 0) < -x.ndim or attrs.get("start", 0) < -x.ndim
+    if op == "OneHot":  # on + (off - on) * hot is not one of the two for complex numbers
+        return np.dtype(ins[2].dtype).kind == "c"
+    if op == "DequantizeLinear":  # rounds to float8e8m0 in another way than Cast is defined
+        return "float8e8m0" in c.types.values() or "tensor(float8e8m0)" in c.types.values()
+    if op == "ReduceSumSquare":  # rounds after each addition
+        return x.dtype.itemsize == 2
+    if op == "ConvTranspose":  # groups with dilations read the weights, and always the bias, of the first group
+        return attrs.get("group", 1) > 1
     if op == "Resize":  # one element by pytorch_half_pixel is the first, it takes another; of complex numbers the real part
         return attrs.get("coordinate_transformation_mode") == "pytorch_half_pixel" or np.dtype(x.dtype).kind == "c"
     if op == "QuantizeLinear":  # divides in float32, not in the scale's type as `precision` is defined
@@ -45,10 +53,16 @@ def onnxruntime_bug(c, version, ins, attrs):
     names = {np.dtype(v.dtype).name for v in ins if v is not None} | {c.types.get(t, "") for t in c.types}
     if any("4" in n[-9:] and ("int4" in n or "float4" in n) or "int2)" in n for n in names):
         return True  # its Python interface gives packed elements as bytes
+    if op == "Resize" and attrs.get("coordinate_transformation_mode") == "align_corners":
+        return True  # scales that leave a fraction: divides by the rounded length less 1, the reference by n * scale - 1
+    if op == "GridSample" and attrs.get("mode") in ("cubic", "bicubic"):  # near the border unlike the reference and PyTorch
+        return attrs["padding_mode"] != "zeros"
     if op in ("Resize", "Upsample") and attrs.get("mode") != "nearest":
         return np.dtype(x.dtype).kind in "iu"  # integers are cut, not rounded; the reference rounds
     if op in ("Softmax", "LogSoftmax", "Hardmax"):  # float16 of the versions before 13 is not flattened, float is
         return version < 13 and x.dtype != np.float32
+    if op == "Gather":  # of slices of strings only the first element arrives
+        return x.dtype == object
     if op == "Attention":  # masks of integers are taken for something else than numbers to add
         return len(ins) > 3 and ins[3] is not None and np.dtype(ins[3].dtype).kind in "iu"
     if op == "ReduceProd":  # int32 saturates on the way through float

@@ -70,9 +70,9 @@ def is_float(d):
 def draw(r, d, shape, lo=-3.0, hi=3.0):
     d, shape = np.dtype(d), tuple(shape)
     if d == object:
-        return np.array([WORDS[i] for i in r.randint(0, len(WORDS), shape).reshape(-1)], object).reshape(shape)
+        return np.array([WORDS[i] for i in np.asarray(r.randint(0, len(WORDS), shape)).reshape(-1)], object).reshape(shape)
     if d == bool:
-        return r.rand(*shape) < 0.5
+        return np.asarray(r.rand(*shape) < 0.5)
     if d.kind == "c":
         return (r.uniform(lo, hi, shape) + 1j * r.uniform(lo, hi, shape)).astype(d)
     if is_float(d):
@@ -240,7 +240,7 @@ def cast_to(c):
     x = c.x(0, s, 0 if to.name.startswith("uint") else -edge, edge)
     if c.type_of(0) == object:
         text = ["1", "-2.5", "3e2", "0"] if is_float(to) else ["1", "0", "7"] if to.name.startswith("uint") else ["1", "-12", "0"]
-        x = np.array([c.pick(*text) for _ in range(int(np.prod(s)))], object).reshape(s)
+        x = np.array([c.pick(*text) for _ in range(int(np.prod(s)))] + [None], object)[:-1].reshape(s)
     if not (is_float(to) or to == bool or to == object) and is_float(c.type_of(0)):  # others are undefined
         info = 100 if to.itemsize == 1 and to.name not in SMALL else SMALL.get(to.name, 30000)
         low = 0 if to.name.startswith("uint") else -info

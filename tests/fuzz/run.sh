@@ -1,5 +1,18 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Random models against onnxruntime, a short campaign. BUILD: the build folder, PYTHON: with onnx and onnxruntime.
-exec "${PYTHON:-python3}" "$(dirname "$0")/attention.py" --runner "${BUILD:-build}/cnncc-run" --cnncc "${BUILD:-build}/cnncc" \
-    --count 40 --jobs "${JOBS:-2}"
+# The long ones: every.py --count 4 (24,000 cases, 15 minutes), operators.py --count 100.
+here=$(dirname "$0")
+python=${PYTHON:-python3} build=${BUILD:-build} jobs=${JOBS:-2}
+{
+    "$python" "$here/attention.py" --runner "$build/cnncc-run" --cnncc "$build/cnncc" --count 40 --jobs "$jobs"
+    echo "end $?"
+    "$python" "$here/every.py" --runner "$build/cnncc-run" --cnncc "$build/cnncc" --count 1 --every 8 --jobs "$jobs"
+    echo "end $?"
+    "$python" "$here/operators.py" --runner "$build/cnncc-run" --count 3
+    echo "end $?"
+} 2>&1 | awk '
+    /^[0-9]+ passed, [0-9]+ failed/ { passed += $1; failed += $3; skipped += $5; next }
+    /^end [0-9]+$/ { if ($2 && failed == before) failed++; before = failed; next }
+    { print }
+    END { printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped; exit failed > 0 }'
