@@ -328,7 +328,10 @@ static void tile_phase(Tiling *t, Block *b) {
     t->panels = e_ceil_div(t->lane->extent, e_int(tile_width(t)));
     t->panel = e_index(arena_printf("p%d", t->l->next_local++), t->panels);
     if (t->pack && t->buf[1]->kind == B_WEIGHT && t->buf[1]->data) {
-        bool fixed = true;
+        int64_t base; // what is left of its address: a part of an attention has loops outside, too
+        Ex zero[64];
+        for (int i = 0; i < t->c.nvar; i++) zero[i] = e_int(0);
+        bool fixed = e_is_const(e_subst_all(t->off[1], t->c.nvar, t->c.var, zero), &base);
         for (int i = 0; i < t->nbatch; i++) fixed &= tile_extent(t->batch[i]) > 0;
         if (fixed) tile_pack_const(t);
     }
