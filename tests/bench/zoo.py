@@ -141,4 +141,58 @@ def convnet():
     return n.model(n.op("Softmax", n.dense(x, 128, 10), axis=1), [1, 10])
 
 
-ZOO = {"resnet18": resnet18, "resnet50": resnet50, "mobilenet_v2": mobilenet_v2, "bert_layer": bert_layer, "convnet": convnet}
+def efficientnet_b0():
+    n = Net("efficientnet_b0", [1, 3, 224, 224])
+
+    def swish(x):
+        return n.op("Mul", x, n.op("Sigmoid", x))
+
+    x, c = swish(n.conv("input", 3, 32, 3, 2, gain=2.8)), 32  # gains keep numbers near 1
+    plan = ((1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 40, 2, 2, 5), (6, 80, 3, 2, 3), (6, 112, 3, 1, 5), (6, 192, 4, 2, 5),
+            (6, 320, 1, 1, 3))
+    for t, k, blocks, stride, r in plan:
+        for i in range(blocks):
+            s, hidden = stride if i == 0 else 1, t * c
+            y = swish(n.conv(x, c, hidden, 1, gain=2.8)) if t > 1 else x
+            y = swish(n.conv(y, hidden, hidden, r, s, group=hidden, gain=2.8))
+            squeeze = n.op("GlobalAveragePool", y)  # the channels' weights: squeeze and excitation
+            squeeze = n.conv(swish(n.conv(squeeze, hidden, max(1, c // 4), 1)), max(1, c // 4), hidden, 1)
+            y = n.conv(n.op("Mul", y, n.op("Sigmoid", squeeze)), hidden, k, 1, gain=1.5)
+            x = n.op("Add", x, y) if s == 1 and c == k else y
+            c = k
+    x = n.op("Flatten", n.op("GlobalAveragePool", swish(n.conv(x, c, 1280, 1))))
+    return n.model(n.dense(x, 1280, 1000), [1, 1000])
+
+
+def ds_cnn():
+    """Keyword spotting on 49x10 spectra: MLPerf Tiny's network of depthwise separable convolutions."""
+    n = Net("ds_cnn", [1, 1, 49, 10])
+    w = n.weight(64, 1, 10, 4, fan=40)
+    x = n.op("Relu", n.op("Conv", "input", w, n.const(np.zeros(64, np.float32)), kernel_shape=[10, 4], strides=[2, 2],
+                          pads=[4, 1, 5, 1]))
+    for _ in range(4):
+        x = n.conv(n.conv(x, 64, 64, 3, group=64, act="relu"), 64, 64, 1, act="relu")
+    x = n.op("Flatten", n.op("GlobalAveragePool", x))
+    return n.model(n.op("Softmax", n.dense(x, 64, 12), axis=1), [1, 12])
+
+
+def layers(name, sizes, last=None):
+    """Dense layers with ReLU between them."""
+    n = Net(name, [1, sizes[0]])
+    x = "input"
+    for i, (c, k) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        x = n.dense(x, c, k, gain=2.0)
+        x = n.op("Relu", x) if i + 2 < len(sizes) else x
+    return n.model(n.op(last, x, axis=1) if last else x, [1, sizes[-1]])
+
+
+def mlp():
+    return layers("mlp", [784, 256, 10], "Softmax")
+
+
+def autoencoder():
+    """MLPerf Tiny's anomaly detector."""
+    return layers("autoencoder", [640, 128, 128, 128, 128, 8, 128, 128, 128, 128, 640])
+
+
+ZOO = {f.__name__: f for f in (resnet18, resnet50, mobilenet_v2, efficientnet_b0, bert_layer, convnet, ds_cnn, mlp, autoencoder)}
