@@ -10,6 +10,8 @@ typedef struct {
     int depth;    // of inlining below the root
     int slot;     // the nest that evaluates it
     bool repeats; // evaluated several times an element
+    bool seen;    // has a use
+    bool apart;   // its uses are not all at the same element of one nest: only maps lead there
     bool clean;   // only maps, permutes and reshapes between it and the root
     bool force;   // its consumer reads memory
     bool summed;  // only views lie between it and its nest's unwindow: sums merge into one
@@ -65,6 +67,9 @@ static void use_operand(Lower *l, Use *use, const Node *n, int i, bool root, int
     l->uses[x->id] += root ? 1 : l->uses[v->id];
     int depth = root ? 1 : me->depth + 1;
     if (depth > u->depth) u->depth = depth;
+    bool aligned = n->op == P_map ? root || !me->apart : n->op == P_concat && root;
+    u->apart |= !aligned || (u->seen && u->slot != slot);
+    u->seen = true;
     u->slot = slot;
     u->repeats |= (!root && me->repeats) || (view && grows(n)) || (n->op == P_gather && i == 1 && !root && me->repeats);
     u->clean = (n->op == P_map || n->op == P_permute || n->op == P_reshape || (n->op == P_concat && root)) && (root || me->clean);
@@ -93,7 +98,7 @@ static bool decide(Lower *l, const Use *use, const bool *cheap, Val **reduce_of,
     if (n->op == P_gather && u->repeats) return true; // its index is read and checked once an element
     if (is_view(n->op)) return u->depth > MAX_DEPTH;
     if (n->op == P_map && cheap[v->id]) return u->depth > MAX_DEPTH;
-    if (l->uses[v->id] > 1 || u->repeats || u->depth > MAX_DEPTH) return true;
+    if ((l->uses[v->id] > 1 && u->apart) || u->repeats || u->depth > MAX_DEPTH) return true;
     if (n->op == P_map) return false;
     if (u->summed && is_sum(n)) return false; // each of its elements goes into one sum
     // a reduction: inlined into a clean root that has none yet
@@ -146,6 +151,7 @@ void fuse(Lower *l) {
         bool root = decide(l, use, cheap, reduce_of, v);
         for (int k = 0; k < n->nout; k++) l->root[n->out[k].id] = root;
         int slot = root ? nslot : use[v->id].slot;
+        if (!root && !use[v->id].apart && (n->op == P_map || n->op == P_reduce || n->op == P_unwindow)) l->uses[v->id] = 1;
         slot_of[n->id] = slot;
         if (root) nslot += n->op == P_concat ? n->nin : 1;
         Use *u = &use[v->id];

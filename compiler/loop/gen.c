@@ -202,8 +202,10 @@ Sx *gen(Lower *l, Block *b, Val *v, const Ex *idx) {
     case P_dims: return sx_index(v->dt, n->ex[0]);
     case P_iota: return sx_index(v->dt, idx[0]);
     case P_map: return gen_map(l, b, v, idx);
-    case P_reduce: return gen_reduce(l, b, n, idx);
-    case P_unwindow: return gen_unwindow(l, b, n, idx);
+    case P_reduce:
+    case P_unwindow: known = n->op == P_reduce ? gen_reduce(l, b, n, idx) : gen_unwindow(l, b, n, idx);
+        gen_bind(b, v, idx, known);
+        return known;
     case P_pad: return gen_pad(l, b, n, idx);
     case P_gather: return gen_gather(l, b, n, idx);
     case P_reshape:
