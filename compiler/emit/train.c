@@ -5,17 +5,17 @@
 #include <string.h>
 
 // An optimizer: what runtime/train.h has of that name, tensors of state, and what it starts from.
-typedef struct { const char *name, *part; int state; const char *defaults; } Optimizer;
+typedef struct { const char *name, *part; int state; const char *defaults; bool root; } Optimizer; // root: takes square roots
 static const Optimizer optimizers[] = {
-    {"sgd", "cnn_sgd", 1, "h->lr = 0.01;"},
-    {"adam", "cnn_adam", 2, "h->lr = 1e-3;"},
-    {"adamw", "cnn_adamw", 2, "h->lr = 1e-3;\n    h->weight_decay = 0.01;"},
-    {"adagrad", "cnn_adagrad", 1, "h->lr = 0.01;\n    h->eps = 1e-10;"},
-    {"rmsprop", "cnn_rmsprop", 3, "h->lr = 0.01;"},
-    {"lion", "cnn_lion", 1, "h->lr = 1e-4;\n    h->beta2 = 0.99;"},
-    {"onnx_adam", "cnn_onnx_adam", 2, "h->lr = 1e-3;\n    h->eps = 1e-6;"},
-    {"onnx_adagrad", "cnn_adagrad", 1, "h->lr = 0.01;\n    h->eps = 1e-6;"},
-    {"onnx_momentum", "cnn_onnx_momentum", 1, "h->lr = 0.01;\n    h->momentum = 0.9;"},
+    {"sgd", "cnn_sgd", 1, "h->lr = 0.01;", false},
+    {"adam", "cnn_adam", 2, "h->lr = 1e-3;", true},
+    {"adamw", "cnn_adamw", 2, "h->lr = 1e-3;\n    h->weight_decay = 0.01;", true},
+    {"adagrad", "cnn_adagrad", 1, "h->lr = 0.01;\n    h->eps = 1e-10;", true},
+    {"rmsprop", "cnn_rmsprop", 3, "h->lr = 0.01;", true},
+    {"lion", "cnn_lion", 1, "h->lr = 1e-4;\n    h->beta2 = 0.99;", false},
+    {"onnx_adam", "cnn_onnx_adam", 2, "h->lr = 1e-3;\n    h->eps = 1e-6;", true},
+    {"onnx_adagrad", "cnn_adagrad", 1, "h->lr = 0.01;\n    h->eps = 1e-6;", true},
+    {"onnx_momentum", "cnn_onnx_momentum", 1, "h->lr = 0.01;\n    h->momentum = 0.9;", false},
 };
 
 static const Optimizer *optimizer_of(const Options *opt) {
@@ -351,7 +351,7 @@ bool emit_train(const TrainPrograms *t, const Options *opt) {
     put_checkpoint(e, &code, c.p, c.opt->name, c.opt->state);
     put_export(e, &code, c.p);
     need(e, "train_abi");
-    need(e, wide ? "cnn_sqrt" : "cnn_sqrtf");
+    if (c.opt->root) need(e, wide ? "cnn_sqrt" : "cnn_sqrtf");
     need(e, "#math");
     put_train_header(&c, &h);
     const char *header = with_ending(opt->output, ".h"), *slash = strrchr(header, '/');
