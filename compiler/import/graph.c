@@ -73,6 +73,7 @@ static void mark_nodes(Importer *im, size_t n, Onnx__NodeProto *const *node, Gra
         for (size_t k = 0; k < node[i]->n_input; k++) mark(im, node[i]->input[k]);
         for (size_t k = 0; k < node[i]->n_attribute; k++) {
             const Onnx__AttributeProto *a = node[i]->attribute[k];
+            if (a->name && !strcmp(a->name, "y")) mark(im, a->has_s ? intern_n((const char *)a->s.data, a->s.len) : NULL); // of Gradient
             if (a->g) PUSH(todo->v, todo->n, todo->cap, a->g);
             for (size_t j = 0; j < a->n_graphs; j++) PUSH(todo->v, todo->n, todo->cap, a->graphs[j]);
         }

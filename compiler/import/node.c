@@ -189,6 +189,12 @@ static void define_outputs(Scope *s, const Onnx__NodeProto *p, int index, Op *o,
     }
 }
 
+Val *named_value(Op *o, const char *name) {
+    const NodeContext *c = o->importer;
+    Val *v = scope_find(c->scope, name);
+    return v && v != &poison && v != &absent && v->kind == K_TENSOR && v->node->g == o->g ? v : NULL;
+}
+
 void import_node(Importer *im, Scope *s, const Onnx__NodeProto *p, int index) {
     if (++im->nodes > IMPORT_NODES) fatal("more than %d nodes after functions are inlined", (int)IMPORT_NODES);
     if (diag_errors >= IMPORT_ERRORS) fatal("too many errors");

@@ -48,6 +48,7 @@ int attr_floats(Op *o, const char *name, const float **v);
 int attr_strs(Op *o, const char *name, const DataStr **v);
 Val *attr_tensor(Op *o, const char *name);                   // NULL when absent
 Graph *attr_graph(Op *o, const char *name, int nparam, Val *const *param_like, int *ncap, Val ***cap); // imports a sub-graph as a region: parameters like these, then its captures
+Val *named_value(Op *o, const char *name);                   // a value of the graph that an attribute names; NULL: there is none, or it is no tensor
 void attr_graph_counts(Op *o, const char *name, int *nin, int *nout);
 // Imports a sub-graph's nodes into g, which is o->g or a region being made in it, with these values as its
 // inputs. What it reads from outside of a region becomes further parameters of g: their count is

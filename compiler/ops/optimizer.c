@@ -72,9 +72,28 @@ static void adam_op(Op *o) { update_all(o, 2, adam); }
 
 static void momentum_op(Op *o) { update_all(o, 1, momentum); }
 
+/* dy/dx for each x of xs, of the graph that leads from them to y: values that are named, and given as inputs too */
+static void gradient(Op *o) {
+    const DataStr *xs;
+    int n = attr_strs(o, "xs", &xs);
+    const char *name = attr_str(o, "y");
+    Val *y = named_value(o, name);
+    if (!y || !dt_is_float(y->dt)) op_fail(o, "y, '%s', is no floating point tensor of this graph", name);
+    if (n < 1 || n > o->nin || o->nout > n) op_fail(o, "%d names in xs for %d inputs and %d outputs", n, o->nin, o->nout);
+    for (int i = 0; i < n; i++) {
+        const char *x = intern_n(xs[i].p, xs[i].n);
+        if (named_value(o, x) != o->in[i]) op_fail(o, "a gradient at another value than '%s' is not supported", x);
+        if (!dt_is_float(o->in[i]->dt)) op_fail(o, "'%s' is no floating point tensor", x);
+    }
+    Val **d = grad(o->g, y, n, o->in);
+    if (!d) op_fail(o, "'%s' cannot be differentiated", name);
+    for (int i = 0; i < o->nout; i++) o->out[i] = d[i];
+}
+
 const OpDef ops_optimizer[] = {
     {"Adagrad", 1, adagrad_op},
     {"Adam", 1, adam_op},
+    {"Gradient", 1, gradient},
     {"Momentum", 1, momentum_op},
     {NULL, 0, NULL},
 };

@@ -170,6 +170,29 @@ def check_straight_through(args, folder):
     np.testing.assert_allclose(out["grad:w0"], ((clipped - 3) * 0.01).reshape(4, 6), rtol=1e-5, err_msg="grad:w0")
 
 
+def check_gradient_operator(args, folder):
+    """Gradient as an operator, and of a Gradient: sin(a) b^3 and its mixed derivative cos(a) 3 b^2."""
+    domain = "ai.onnx.preview.training"
+    nodes = [
+        onnx.helper.make_node("Sin", ["a"], ["s"]), onnx.helper.make_node("Mul", ["b", "b"], ["bb"]),
+        onnx.helper.make_node("Mul", ["bb", "b"], ["bbb"]), onnx.helper.make_node("Mul", ["s", "bbb"], ["y"]),
+        onnx.helper.make_node("Gradient", ["a", "b"], ["da", "db"], domain=domain, xs=["a", "b"], y="y"),
+        onnx.helper.make_node("Gradient", ["b"], ["dadb"], domain=domain, xs=["b"], y="da"),
+    ]
+    def value(n):
+        return onnx.helper.make_tensor_value_info(n, onnx.TensorProto.DOUBLE, [3])
+    graph = onnx.helper.make_graph(nodes, "g", [value("a"), value("b")], [value(n) for n in ("da", "db", "dadb")])
+    sets = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid(domain, 1)]
+    stem = folder / "gradient"
+    onnx.save(onnx.helper.make_model(graph, opset_imports=sets, ir_version=8), f"{stem}.onnx")
+    subprocess.run([args.cnncc, f"{stem}.onnx", "--prefix", "m", "-o", f"{stem}.c"], check=True)
+    subprocess.run([args.cc, *FLAGS, "-shared", "-fPIC", "-o", f"{stem}.so", f"{stem}.c", "-lm"], check=True)
+    a, b = np.array([0.3, -1, 2.0]), np.array([1.5, 0.0, -0.7])
+    out = values(loader.Model(f"{stem}.so"), {"a": a, "b": b})
+    for n, want in {"da": np.cos(a) * b**3, "db": np.sin(a) * 3 * b**2, "dadb": np.cos(a) * 3 * b**2}.items():
+        np.testing.assert_allclose(out[n], want, rtol=1e-14, atol=1e-15, err_msg=n)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cnncc", required=True)
@@ -181,6 +204,7 @@ def main():
     with tempfile.TemporaryDirectory() as tmp:
         tests = {n: lambda n=n: check(args, pathlib.Path(tmp), n) for n in nets.NETS if n != "quantized"}
         tests["quantized"] = lambda: check_straight_through(args, pathlib.Path(tmp))
+        tests["gradient_operator"] = lambda: check_gradient_operator(args, pathlib.Path(tmp))
         tests["choice"] = lambda: check_choice(args, pathlib.Path(tmp))
         for name, run in tests.items():
             if args.names and name not in args.names:
