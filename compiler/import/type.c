@@ -81,8 +81,25 @@ static Val *fixed_value(Importer *im, Graph *g, Val *input) {
     return input;
 }
 
+// A map is two inputs, NAME_keys and NAME_values, of one extent.
+static Val *map_input(Graph *g, const char *name, const Onnx__TypeProto__Map *m) {
+    const Onnx__TypeProto *t = m->value_type;
+    DType key = (DType)m->key_type;
+    if (!t || t->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE || (key != STR && !dt_is_int(key)) || t->tensor_type->elem_type <= DT_NONE ||
+        t->tensor_type->elem_type >= DT_COUNT) {
+        error("input '%s' is a map of types that are not supported", name);
+        return &poison;
+    }
+    Ex n = e_sym(intern(arena_printf("%s_count", name)), 0, INT64_MAX);
+    Val *in[2] = {b_input(g, intern(arena_printf("%s_keys", name)), key, 1, &n),
+                  b_input(g, intern(arena_printf("%s_values", name)), (DType)t->tensor_type->elem_type, 1, &n)};
+    Val type = {.kind = K_MAP, .dt = in[1]->dt, .key = key, .rank = 1, .shape = in[1]->shape};
+    return &b_call(g, &call_map_of, 2, in, NULL, 0, 1, &type)->out[0];
+}
+
 Val *import_input(Importer *im, Graph *g, const Onnx__ValueInfoProto *p) {
     const Onnx__TypeProto *t = p->type;
+    if (t && t->value_case == ONNX__TYPE_PROTO__VALUE_MAP_TYPE) return map_input(g, p->name, t->map_type);
     if (!t || t->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE) {
         error("input '%s' is no tensor; only tensors are supported as inputs", p->name);
         return &poison;
@@ -125,7 +142,7 @@ static const char *kind_type(Kind kind, Kind item, DType dt, DType key) {
     case K_OPT:
         return arena_printf("optional(%s)", kind_type(item == K_OPT ? K_TENSOR : item, K_TENSOR, dt, key));
     case K_MAP:
-        return arena_printf("map(%s,%s)", dt_onnx_name(key), tensor);
+        return arena_printf("map(%s,%s)", dt_onnx_name(key), dt_onnx_name(dt)); // as schemas write it
     default:
         return tensor;
     }

@@ -495,8 +495,6 @@ static void zip_map(Op *o) {
     o->out[0] = &b_call(o->g, &call_zip_map, 2, in, NULL, 0, 1, &type)->out[0];
 }
 
-static void needs_maps(Op *o) { op_fail(o, "values that are maps are not supported"); }
-
 const OpDef ops_ml[] = {
     {"LinearRegressor", 1, linear_regressor},
     {"LinearClassifier", 1, linear_classifier},
@@ -515,7 +513,5 @@ const OpDef ops_ml[] = {
     {"TreeEnsembleClassifier", 1, tree_ensemble_classifier},
     {"TreeEnsemble", 5, tree_ensemble},
     {"ZipMap", 1, zip_map},
-    {"CastMap", 1, needs_maps},
-    {"DictVectorizer", 1, needs_maps},
     {NULL, 0, NULL},
 };

@@ -37,6 +37,7 @@
     X(ops_string, "")                                                                                                  \
     X(ops_text, "")                                                                                                    \
     X(ops_tokenizer, "com.microsoft")                                                                                  \
+    X(ops_map, "ai.onnx.ml")                                                                                           \
     X(ops_ml, "ai.onnx.ml")                                                                                            \
     X(ops_microsoft, "com.microsoft")
 

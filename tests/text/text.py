@@ -318,6 +318,50 @@ def OneHotEncoder(r, sets):
                 [("y", T.FLOAT, [None] * (rank + 1))], data)
 
 
+def map_case(node, key, value, out, data):
+    """A model whose input x is a map; generated code takes its keys and its values."""
+    case = Case([node], [("x_keys", key, ["n"]), ("x_values", value, ["n"])], [("y", *out)], data)
+    kind = onnx.TypeProto()
+    kind.map_type.key_type = key
+    kind.map_type.value_type.CopyFrom(h.make_tensor_type_proto(value, None))
+    del case.model.graph.input[:]
+    case.model.graph.input.append(h.make_value_info("x", kind))
+    return case
+
+
+def DictVectorizer(r, sets):
+    kk, vk = r.choice(["strings", "int64s"]), r.choice(["strings", "floats", "int64s"])
+    if kk == vk:
+        vk = "floats"
+    words, data = keys(r, kk, r.choice([1, 4, 30])), []
+    for _ in range(sets):
+        some = r.sample(words, r.randrange(len(words) + 1)) + ([] if r.random() < 0.7 else ["absent"] if kk == "strings" else [777])
+        values = [word(r) if vk == "strings" else r.randrange(-9, 9) for _ in some]
+        found = dict(zip(some, values, strict=True))
+        y = [found.get(w, "" if vk == "strings" else 0) for w in words]
+        data.append(([np.array(some, TYPE[kk][1]), np.array(values, TYPE[vk][1])], [np.array(y, TYPE[vk][1])]))
+    node = h.make_node("DictVectorizer", ["x"], ["y"], domain=ML, **{"string_vocabulary" if kk == "strings" else "int64_vocabulary": words})
+    return map_case(node, TYPE[kk][0], TYPE[vk][0], (TYPE[vk][0], [len(words)]), data)
+
+
+def CastMap(r, sets):
+    sparse, text_in, to = r.randrange(2), r.randrange(2), r.choice(["TO_FLOAT", "TO_INT64", "TO_STRING"])
+    data, size = [], 12
+    for _ in range(sets):
+        some = r.sample(range(size), r.randrange(0 if sparse else 1, 6))
+        values = [r.randrange(-50, 50) for _ in some]
+        show = {"TO_FLOAT": np.float32, "TO_INT64": np.int64, "TO_STRING": str}[to]
+        given = [str(v) if text_in else np.float32(v) for v in values]
+        made = {k: show(v if to == "TO_INT64" else g) for k, v, g in zip(some, values, given, strict=True)}
+        y = [made.get(k, "" if to == "TO_STRING" else 0) for k in range(size)] if sparse else [made[k] for k in sorted(made)]
+        out = {"TO_FLOAT": np.float32, "TO_INT64": np.int64, "TO_STRING": object}[to]
+        data.append(([np.array(some, np.int64), np.array(given, object if text_in else np.float32)], [np.array([y], out)]))
+    attrs = {"map_form": "SPARSE", "max_map": size} if sparse else {"map_form": "DENSE"}
+    node = h.make_node("CastMap", ["x"], ["y"], domain=ML, cast_to=to, **attrs)
+    t = {"TO_FLOAT": T.FLOAT, "TO_INT64": T.INT64, "TO_STRING": T.STRING}[to]
+    return map_case(node, T.INT64, T.STRING if text_in else T.FLOAT, (t, [1, None]), data)
+
+
 def MurmurHash3(r, sets):
     attrs = {"seed": r.randrange(1000), "positive": r.randrange(2)}
     t, dt = r.choice([(T.STRING, object), (T.INT32, np.int32), (T.INT64, np.int64), (T.FLOAT, np.float32), (T.DOUBLE, np.float64)])
@@ -358,7 +402,7 @@ def Movement(r, sets):
 
 
 OPERATORS = [StringConcat, StringSplit, CastToString, CastFromString, StringNormalizer, RegexFullMatch, Tokenizer, TfIdfVectorizer, LabelEncoder,
-             CategoryMapper, OneHotEncoder, MurmurHash3, Movement]
+             CategoryMapper, OneHotEncoder, MurmurHash3, DictVectorizer, CastMap, Movement]
 
 
 # ---- running ----------------------------------------------------------------------------------------
