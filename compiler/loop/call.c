@@ -69,6 +69,8 @@ void lower_call(Lower *l, Node *n, Block *b) {
     } else if (n->call == &call_ngram_count) {
         s = helper(l, n, "cnn_ngram_count", 7,
                    (Ex[]){x->shape[0], x->shape[1], dim0(n, 1), y->shape[1], given(n, 0), given(n, 1), given(n, 2)}, b);
+    } else if (n->call == &call_image_size || n->call == &call_image_pixels) {
+        s = helper(l, n, arena_printf("cnn_%s", n->call->name), 2, (Ex[]){count, given(n, 0)}, b);
     } else if (n->call == &call_murmur3) {
         s = helper(l, n, arena_printf("cnn_murmur3_%s", dt_name(x->dt)), 2, (Ex[]){count, given(n, 0)}, b);
     } else {

@@ -33,6 +33,7 @@
     X(ops_preview, "ai.onnx.preview")                                                                                  \
     X(ops_optimizer, "ai.onnx.preview.training")                                                                       \
     X(ops_sequence, "")                                                                                                \
+    X(ops_image, "")                                                                                                   \
     X(ops_detect, "")                                                                                                  \
     X(ops_string, "")                                                                                                  \
     X(ops_text, "")                                                                                                    \

@@ -10,7 +10,8 @@ static const struct { const char *name; CallEval *eval; } table[] = {
     { "string_find", eval_string_find },       { "string_case", eval_string_case },
     { "regex_match", eval_regex_match },       { "token_count", eval_token_count },
     { "token_split", eval_token_split },       { "ngram_count", eval_ngram_count },
-    { "murmur3", eval_murmur3 },               { NULL, NULL },
+    { "murmur3", eval_murmur3 },               { "image_size", eval_image_size },
+    { "image_pixels", eval_image_pixels },     { NULL, NULL },
 };
 
 CallEval *call_eval(const char *name) {
