@@ -100,7 +100,8 @@ group() {
 # ---- what is needed ----
 
 packages='clang-19 libomp-19-dev libclang-rt-19-dev llvm-19 gcc g++ cmake ninja-build
-    protobuf-c-compiler libprotobuf-c-dev libcriterion-dev tcc pkg-config python3 python3-venv valgrind'
+    protobuf-c-compiler libprotobuf-c-dev libcriterion-dev tcc pkg-config python3 python3-venv valgrind
+    libjpeg-dev libpng-dev libwebp-dev libtiff-dev libopenjp2-7-dev'
 
 need_packages() {
     if [ -f examples/setup.sh ]; then
