@@ -114,6 +114,26 @@ static void use_attention(Lower *l, Use *use, Attention *a, int slot) {
     if (!use[a->s->id].depth) use[a->s->id].depth = 1;
 }
 
+// The roots in the order of their nodes; a concat has one for each operand.
+static void list_roots(Lower *l, Val **reduce_of, const int *slot_of) {
+    const Graph *g = l->g;
+    for (int i = 0; i < g->nnode; i++) {
+        Node *n = g->node[i];
+        if (!l->root[n->out[0].id] || n->op == P_input || n->op == P_const) continue;
+        if (n->op == P_concat) {
+            Ex at = e_int(0);
+            for (int k = 0; k < n->nin; k++) {
+                Root r = {.val = &n->out[0], .expr = n->in[k], .reduce = reduce_of[slot_of[i] + k], .axis = n->axis, .at = at};
+                at = e_add(at, n->in[k]->shape[n->axis]);
+                PUSH(l->roots, l->nroots, l->cap_roots, r);
+            }
+        } else {
+            Root r = {.val = &n->out[0], .expr = &n->out[0], .reduce = reduce_of[slot_of[i]]};
+            PUSH(l->roots, l->nroots, l->cap_roots, r);
+        }
+    }
+}
+
 void fuse(Lower *l) {
     Graph *g = l->g;
     Use *use = NEWN(Use, g->nval);
@@ -163,19 +183,5 @@ void fuse(Lower *l) {
         Attention *a = l->attention[g->node[i]->out[0].id];
         if (a) a->scores = reduce_of[a->slot];
     }
-    for (int i = 0; i < g->nnode; i++) {
-        Node *n = g->node[i];
-        if (!l->root[n->out[0].id] || n->op == P_input || n->op == P_const) continue;
-        if (n->op == P_concat) {
-            Ex at = e_int(0);
-            for (int k = 0; k < n->nin; k++) {
-                Root r = {.val = &n->out[0], .expr = n->in[k], .reduce = reduce_of[slot_of[i] + k], .axis = n->axis, .at = at};
-                at = e_add(at, n->in[k]->shape[n->axis]);
-                PUSH(l->roots, l->nroots, l->cap_roots, r);
-            }
-        } else {
-            Root r = {.val = &n->out[0], .expr = &n->out[0], .reduce = reduce_of[slot_of[i]]};
-            PUSH(l->roots, l->nroots, l->cap_roots, r);
-        }
-    }
+    list_roots(l, reduce_of, slot_of);
 }

@@ -4,15 +4,12 @@
     axes_at_run.py --cnncc build/cnncc --build build/probes
 """
 
-import argparse
 import itertools
-import subprocess
-import sys
 
 import numpy as np
 from dynamic_sizes import ESHAPE, floats, i64, node
 from onnx import TensorProto as T
-from probes import Compiled, close, model, rng, vi
+from probes import Compiled, close, model, rng, run_all, vi
 
 EINDEX = 5
 SHAPE = (2, 3, 1, 4)
@@ -140,22 +137,5 @@ def transformed(opt):
         refused(c, {"x": x, "axes": np.array(3)}, EINDEX)
 
 
-def main():
-    p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument("--cnncc", required=True)
-    p.add_argument("--build", required=True)
-    p.add_argument("--cc", default="cc")
-    opt = p.parse_args()
-    probes, failed = [reduced, empty, thin, sliced, padded, scanned, transformed], 0
-    for f in probes:
-        try:
-            f(opt)
-        except (AssertionError, subprocess.CalledProcessError) as e:
-            failed += 1
-            print(f"FAILED {f.__name__}: {e}")
-    print(f"{len(probes) - failed} passed, {failed} failed, 0 skipped")
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    run_all([(f.__name__, f) for f in (reduced, empty, thin, sliced, padded, scanned, transformed)], __doc__)

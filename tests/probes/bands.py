@@ -4,16 +4,13 @@
     bands.py --cnncc build/cnncc --build build/probes
 """
 
-import argparse
 import pathlib
 import re
-import subprocess
-import sys
 
 import numpy as np
 from onnx import TensorProto as T
 from onnx import helper as h
-from probes import Compiled, close, model, tensor, vi
+from probes import Compiled, close, model, run_all, tensor, vi
 
 rng = np.random.default_rng(13)
 
@@ -72,23 +69,5 @@ def run(opt, name):
             assert one[0].tobytes() == many[0].tobytes(), f"{threads} threads differ from one"
 
 
-def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    p.add_argument("--cnncc", required=True)
-    p.add_argument("--build", required=True)
-    p.add_argument("--cc", default="clang-19")
-    opt = p.parse_args()
-    failed = 0
-    for name in CASES:
-        try:
-            run(opt, name)
-            print(f"passed {name}")
-        except (AssertionError, subprocess.CalledProcessError) as e:
-            failed += 1
-            print(f"FAILED {name}: {e}")
-    print(f"{len(CASES) - failed} passed, {failed} failed, 0 skipped")
-    return failed > 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    run_all([(name, lambda opt, n=name: run(opt, n)) for name in CASES], __doc__)

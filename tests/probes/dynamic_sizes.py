@@ -4,14 +4,11 @@
     dynamic_sizes.py --cnncc build/cnncc --build build/probes
 """
 
-import argparse
-import subprocess
-import sys
 
 import numpy as np
 from onnx import TensorProto as T
 from onnx import helper as h
-from probes import ECAPACITY, Compiled, close, model, rng, tensor, vi
+from probes import ECAPACITY, Compiled, close, model, rng, run_all, tensor, vi
 
 ESHAPE = 1
 
@@ -247,23 +244,7 @@ def growing(opt):
     smallest(c, feeds, [w.nbytes for w in c.reference(feeds)])
 
 
-def main():
-    p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument("--cnncc", required=True)
-    p.add_argument("--build", required=True)
-    p.add_argument("--cc", default="cc")
-    opt = p.parse_args()
-    opt.flags = []
-    probes, failed = [reshape, slices, fills, counts, chosen, branches, iterations, carried, collected, unbounded, reused, growing], 0
-    for f in probes:
-        try:
-            f(opt)
-        except (AssertionError, subprocess.CalledProcessError) as e:
-            failed += 1
-            print(f"FAILED {f.__name__}: {e}")
-    print(f"{len(probes) - failed} passed, {failed} failed, 0 skipped")
-    return 1 if failed else 0
-
+PROBES = [reshape, slices, fills, counts, chosen, branches, iterations, carried, collected, unbounded, reused, growing]
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_all([(f.__name__, f) for f in PROBES], __doc__)

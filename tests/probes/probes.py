@@ -248,23 +248,25 @@ def probe_threads(opt):
 PROBES = [probe_loop, probe_nonzero, probe_symbolic_conv, probe_strings_and_maps, probe_packing, probe_threads]
 
 
-def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+def run_all(probes, doc):
+    """Runs pairs of name and function of the options; closes with the counts and ends the program."""
+    p = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawTextHelpFormatter)
     p.add_argument("--cnncc", required=True)
     p.add_argument("--build", required=True)
     p.add_argument("--cc", default="clang-19")
     opt = p.parse_args()
     failed = 0
-    for probe in PROBES:
+    for name, probe in probes:
+        opt.flags = []  # a probe may set options of cnncc
         try:
             probe(opt)
-            print(f"passed {probe.__name__}")
+            print(f"passed {name}")
         except (AssertionError, subprocess.CalledProcessError) as e:
             failed += 1
-            print(f"FAILED {probe.__name__}: {e}")
-    print(f"{len(PROBES) - failed} passed, {failed} failed, 0 skipped")
-    return failed > 0
+            print(f"FAILED {name}: {e}")
+    print(f"{len(probes) - failed} passed, {failed} failed, 0 skipped")
+    sys.exit(failed > 0)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_all([(f.__name__, f) for f in PROBES], __doc__)

@@ -4,15 +4,13 @@
     state.py --cnncc build/cnncc --build build/probes
 """
 
-import argparse
 import ctypes as C
 import subprocess
-import sys
 
 import numpy as np
 from onnx import TensorProto as T
 from onnx import helper as h
-from probes import ECAPACITY, ROOM, Compiled, close, loader, model, rng, tensor, vi
+from probes import ECAPACITY, ROOM, Compiled, close, loader, model, rng, run_all, tensor, vi
 
 
 EINDEX = 5
@@ -196,22 +194,5 @@ def refused(opt):
 CASES = [cache, axes, recurrent, scattered, refused]
 
 
-def main():
-    a = argparse.ArgumentParser()
-    a.add_argument("--cnncc", default="build/cnncc")
-    a.add_argument("--build", default="build/probes")
-    a.add_argument("--cc", default="clang-19")
-    opt = a.parse_args()
-    failed = 0
-    for case in CASES:
-        try:
-            case(opt)
-        except (AssertionError, subprocess.CalledProcessError) as e:
-            failed += 1
-            print(f"FAILED {case.__name__}: {e}")
-    print(f"{len(CASES) - failed} passed, {failed} failed, 0 skipped")
-    return failed > 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    run_all([(case.__name__, case) for case in CASES], __doc__)

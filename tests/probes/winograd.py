@@ -4,16 +4,13 @@
     winograd.py --cnncc build/cnncc --build build/probes
 """
 
-import argparse
 import pathlib
 import re
-import subprocess
-import sys
 
 import numpy as np
 from onnx import TensorProto as T
 from onnx import helper as h
-from probes import Compiled, close, model, tensor, vi
+from probes import Compiled, close, model, run_all, tensor, vi
 
 rng = np.random.default_rng(11)
 
@@ -59,25 +56,8 @@ def run(opt, name, options, used):
             assert one[0].tobytes() == many[0].tobytes(), f"{threads} threads differ from one"
 
 
-def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    p.add_argument("--cnncc", required=True)
-    p.add_argument("--build", required=True)
-    p.add_argument("--cc", default="clang-19")
-    opt = p.parse_args()
-    tests = [(name, [], name != "one_row") for name in CASES]
-    tests += [("square", ["--exact"], False), ("odd", ["--relax"], True), ("odd", ["--target", "x86-64"], True), ("odd", ["--portable"], True)]
-    failed = 0
-    for name, options, used in tests:
-        try:
-            run(opt, name, options, used)
-            print(f"passed {name} {' '.join(options)}")
-        except (AssertionError, subprocess.CalledProcessError) as e:
-            failed += 1
-            print(f"FAILED {name} {' '.join(options)}: {e}")
-    print(f"{len(tests) - failed} passed, {failed} failed, 0 skipped")
-    return failed > 0
-
+TESTS = [(name, [], name != "one_row") for name in CASES]
+TESTS += [("square", ["--exact"], False), ("odd", ["--relax"], True), ("odd", ["--target", "x86-64"], True), ("odd", ["--portable"], True)]
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_all([(" ".join([name, *options]), lambda opt, t=(name, options, used): run(opt, *t)) for name, options, used in TESTS], __doc__)
