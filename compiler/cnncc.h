@@ -302,6 +302,7 @@ void train_program(Graph *g, const Options *opt, Params *p); // train/train.c: o
 void pass_dtype(Graph *g, const Options *opt);    // opt/dtype.c: --dtype: every float type becomes it
 void pass_train(Graph *g, const Options *opt);    // train/train.c: --grad: parameters become inputs, the loss and gradients outputs
 Val **grad(Graph *g, Val *loss, int n, Val *const *wrt); // train/grad.c: d sum(loss)/d wrt, of wrt's types and shapes; NULL after diagnostics
+void pass_agree(Graph *g, const Options *opt);    // opt/agree.c: extents that guards make equal are one
 void pass_fold(Graph *g, const Options *opt);     // opt/fold.c: constant subgraphs become const within a byte budget
 void pass_simplify(Graph *g, const Options *opt); // opt/simplify.c
 void graph_splice(Graph *g, const Graph *region, Val *const *args, Val **out); // a region's nodes in g, on args instead of its parameters

@@ -63,7 +63,7 @@ static const char help_text[] =
     "Looking inside\n"
     "  --eval DIR               do not compile: run the model on DIR/input_*.pb in the interpreter and\n"
     "                           compare with DIR/output_*.pb\n"
-    "  --dump PASS,...          print the model after import, dtype, train, fold, simplify, rebuild or lower\n"
+    "  --dump PASS,...          print the model after import, dtype, train, agree, fold, simplify, rebuild or lower\n"
     "  --emit-onnx FILE         write the optimized model as ONNX\n"
     "  --timing                 time and memory of each pass\n"
     "  --list-ops               every operator, its versions, and whether it is supported\n"

@@ -7,7 +7,7 @@
 enum { MAX_DEPTH = 128 }; // of regions: the import has checked it
 
 // var and by: symbols that an if defined, and what they are in the branch that it became.
-typedef struct { const Rewrite *rw; int depth, nsub, cap_var, cap_by; Ex *var, *by; } Run;
+typedef struct { const Rewrite *rw; int depth, nsub, cap_var, cap_by, nguarded; Ex *var, *by; } Run; // nguarded: the first that guards, left as they are, make equal
 
 static Graph *rewrite(const Graph *old, Graph *parent, Run *run);
 
@@ -195,7 +195,7 @@ static void rewrite_node(Graph *g, const Node *old, Val **map, Run *run) {
     for (int i = 0; i < n->nout; i++) {
         if (rw->after) out[i] = rw->after(g, out[i], rw->ctx);
         if (branch) learn(run, &n->out[i], out[i]);
-        if (!same_type(out[i], &n->out[i]) && !branch) die("%s (node %d) changed its type", prim_name[n->op], n->id);
+        if (!same_type(out[i], &n->out[i]) && !branch && !run->nguarded) die("%s (node %d) changed its type", prim_name[n->op], n->id);
         if (!out[i]->name && n->out[i].name) out[i]->name = n->out[i].name;
         map[n->out[i].id] = out[i];
     }
@@ -283,7 +283,7 @@ static Graph *rewrite(const Graph *old, Graph *parent, Run *run) {
     rewrite_nodes(g, old, map, run);
     for (int i = 0; i < old->nout; i++) graph_output(g, map[old->out[i]->id], old->out_name[i]);
     guard_loads(g, old, map, run);
-    if (run->nsub) substitute_guards(g, run);
+    if (run->nsub > run->nguarded) substitute_guards(g, run);
     run->depth--;
     return g;
 }
@@ -297,6 +297,17 @@ void graph_splice(Graph *g, const Graph *region, Val *const *args, Val **out) {
     Rewrite rw = { 0 };
     Run run = { .rw = &rw };
     splice(g, region, args, out, &run);
+}
+
+Graph *graph_substitute(const Graph *g, int n, const Ex *var, const Ex *by) {
+    Rewrite rw = { 0 };
+    Run run = { .rw = &rw, .nguarded = n };
+    for (int i = 0; i < n; i++) {
+        PUSH(run.var, run.nsub, run.cap_var, var[i]);
+        run.nsub--;
+        PUSH(run.by, run.nsub, run.cap_by, by[i]);
+    }
+    return rewrite(g, g->parent, &run);
 }
 
 // The same graph with its reachable nodes only, numbered again; all inputs stay.

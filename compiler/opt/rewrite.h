@@ -14,5 +14,6 @@ typedef struct {
 // The graph that rw makes of the nodes that old's outputs reach; parent: of the new graph.
 Graph *graph_rewrite(const Graph *old, Graph *parent, const Rewrite *rw);
 Val *node_again(Graph *g, const Node *n, Val **in); // a node of one result again, of other operands
+Graph *graph_substitute(const Graph *g, int n, const Ex *var, const Ex *by); // g with each var in its extents replaced; guards stay
 void graph_adopt(Graph *g, Graph *by); // g becomes what `by` is, in place
 #endif

@@ -53,6 +53,7 @@ static Val *with_splat(Graph *g, Val *v, Fn fn, Val *x, Scalar s) {
     if ((fn == FN_mul || fn == FN_div) && (dt_is_float(dt) ? s.f == -1 : dt_is_signed(dt) && s.i == -1)) return map1(g, FN_neg, DT_NONE, x);
     if (fn == FN_pow && dt_is_float(dt) && s.f == 0) return splat_like(g, v, (Scalar){ .f = 1 });
     if (fn == FN_pow && (dt_is_float(dt) ? s.f == 2 : s.i == 2)) return map2(g, FN_mul, x, x);
+    if (fn == FN_pow && (dt == F32 || dt == F64) && s.f == 3 && !simplify_exact) return map2(g, FN_mul, map2(g, FN_mul, x, x), x); // within 1 ULP, as pow is
     if (fn == FN_sub && dt_is_int(dt)) return map2(g, FN_add, x, splat_like(g, v, (Scalar){ .i = (int64_t)(0 - (uint64_t)s.i) }));
     if (fn == FN_div && (dt == F32 || dt == F64)) { // by a power of two: its reciprocal is exact
         int e;

@@ -510,18 +510,50 @@ static Ex find_bounded(Ex e, const Ex *done, int ndone) {
     return NULL;
 }
 
+static Ex instead(Ex e, Term t, Ex by) { return e_add(e, e_scale(e_sub(by, t.m), t.k)); }
+
+static Ex other_operand(Ex m, Ex x) { return m->a[0] == x ? m->a[1] : m->a[1] == x ? m->a[0] : NULL; }
+
+// min(n, x) - min(n, y), k times, replaced by what it is at least: 0 where x >= y, else x - y. NULL: no such pair.
+static Ex least_pair(Ex e, Term t) {
+    for (int i = 0; i < e->n; i++) {
+        Ex m = e->t[i].m, x, y;
+        if (m->kind != X_MIN || e->t[i].k != -t.k) continue;
+        Ex n = other_operand(m, t.m->a[0]) ? t.m->a[0] : t.m->a[1];
+        if (!(y = other_operand(m, n)) || !(x = other_operand(t.m, n))) continue;
+        Ex without = e_add(e, e_scale(e_sub(m, t.m), t.k)), d = e_sub(x, y);
+        if (d->lo >= 0) return without;
+        if (d->hi <= 0) return e_add(without, e_scale(d, t.k));
+    }
+    return NULL;
+}
+
+// e >= 0 by putting bounds for minima and maxima: -min(x, y) is at least -x and -y.
+static bool ge0_bounded(Ex e, int depth) {
+    if (e->lo >= 0) return true;
+    if (depth == 0 || e->kind != X_SUM) return false;
+    for (int i = 0; i < e->n; i++) {
+        Term t = e->t[i];
+        Ex pair = t.m->kind == X_MIN && t.k > 0 ? least_pair(e, t) : NULL;
+        if (pair && ge0_bounded(pair, depth - 1)) return true;
+        if (t.m->kind != (t.k < 0 ? X_MIN : X_MAX)) continue;
+        if (ge0_bounded(instead(e, t, t.m->a[0]), depth - 1) || ge0_bounded(instead(e, t, t.m->a[1]), depth - 1)) return true;
+    }
+    return false;
+}
+
 bool e_ge0(Ex e) {
     Ex done[16];
     for (int n = 0; n < 16; n++) { // put each index at the end of its range where e is least
         if (e->lo >= 0) return true;
         Ex coef, rest, v = find_bounded(e, done, n);
-        if (!v) return false;
+        if (!v) return ge0_bounded(e, 3);
         done[n] = v;
         if (!split_linear(e, v, &coef, &rest)) continue;
         if (coef->lo >= 0) e = rest;
         else if (coef->hi <= 0) e = e_add(rest, e_mul(coef, e_sub(atom_extent(v), e_int(1))));
     }
-    return e->lo >= 0;
+    return ge0_bounded(e, 3);
 }
 
 bool e_le(Ex a, Ex b) { return e_ge0(e_sub(b, a)); }

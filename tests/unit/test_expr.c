@@ -36,6 +36,17 @@ Test(expr, intervals_prove) {
     cr_assert(e_ge0(e_sub(e_sub(N, e_int(1)), i)));
 }
 
+Test(expr, clipped_slices_are_no_longer_than_what_they_cut) {
+    Ex n = e_int(128), cut = e_sub(e_min(n, e_add(N, M)), e_min(n, M)); // of [M, N + M) in an axis of 128
+    cr_assert(e_ge0(cut));
+    cr_assert(e_le(cut, N));
+    cr_assert(!e_le(N, cut));
+    cr_assert_eq(e_max(N, cut), N);
+    cr_assert_eq(e_max(e_int(0), cut), cut);
+    cr_assert_eq(e_max(e_add(N, M), e_min(n, e_add(N, M))), e_add(N, M));
+    cr_assert(!e_ge0(e_sub(e_min(n, N), e_min(n, M))));
+}
+
 static int64_t value(Ex var, void *ctx) {
     int64_t *v = ctx;
     return var == N ? v[0] : v[1];
