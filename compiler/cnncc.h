@@ -27,6 +27,11 @@ char *arena_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 #define NEWN(T, n) ((T *)arena_alloc(sizeof(T) * (size_t)(n)))
 size_t mul_size(size_t a, size_t b); // a*b; ends with a diagnostic on overflow
 
+// ---- base/mapped.c: files mapped for reading ------------------------------------------------
+void mapped_add(const void *p, size_t n);
+void mapped_remove(const void *p);
+void mapped_release(const void *p, size_t n); // these bytes, if of such a file, need not stay in memory
+
 // ---- base/vec.c: growable arrays: `T *v; int nv, capv` --------------------------------------
 void *vec_grow(void *p, int n, int *cap, size_t size);
 #define PUSH(v, n, cap, x) ((v) = vec_grow((v), (n), &(cap), sizeof *(v)), (v)[(n)++] = (x))

@@ -141,7 +141,7 @@ bool emit_model(const Program *p, const Options *opt) {
     if (file) {
         if (!write_weights(e, with_ending(opt->output, ".bin"), size, &hash)) return false;
         Text head = {0};
-        for (int i = 0; i < 8; i++) put(&head, "%d, ", "CNNCCW1"[i]);
+        for (int i = 0; i < 8; i++) put(&head, "%d, ", "CNNCCW2"[i]);
         for (int i = 0; i < 8; i++) put(&head, "%u%s", (unsigned)(hash >> (8 * i) & 255), i < 7 ? ", " : "");
         text_replace(&c, "@HEAD@", head.s);
         text_replace(&c, "@WSIZE@", arena_printf("%llu", (unsigned long long)size));

@@ -5,6 +5,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE // openat2's numbers, O_PATH
 #endif
+#include "cnncc.h"
 #include "wire.h"
 
 #include <errno.h>
@@ -75,6 +76,7 @@ void external_close(ExternalFiles *files) {
     }
     for (size_t i = 0; i < files->count; i++) {
         if (files->files[i].data != NULL) {
+            mapped_remove(files->files[i].data);
             munmap(files->files[i].data, files->files[i].size);
         }
         free(files->files[i].location);
@@ -179,6 +181,7 @@ static int map_file(int folder, const char *location, MappedFile *file, char *er
             status = fail(err, errlen, WIRE_SYSTEM, "location '%.200s': %s", location, strerror(errno));
         } else {
             file->data = map;
+            mapped_add(map, file->size);
         }
     }
     close(fd);

@@ -28,6 +28,7 @@ bool map_file(const char *path, const uint8_t **data, size_t *size) {
     if (ok) {
         void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (p == MAP_FAILED) error("cannot be mapped: %s", strerror(errno)), ok = false;
+        else mapped_add(p, (size_t)st.st_size);
         *data = p;
         *size = (size_t)st.st_size;
     }

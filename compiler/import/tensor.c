@@ -160,7 +160,9 @@ static bool data_of_fields(const Onnx__TensorProto *t, DType dt, size_t n, Data 
 static Data *as_splat(Data *d) {
     size_t size = dt_size(d->dt);
     if (d->splat || d->n < 2 || dt_is_moved(d->dt)) return d;
-    if (memcmp(d->p, (const char *)d->p + size, (d->n - 1) * size) != 0) return d;
+    bool equal = memcmp(d->p, (const char *)d->p + size, (d->n - 1) * size) == 0;
+    if (d->n * size >= 1 << 16) mapped_release(d->p, d->n * size); // systems map large pieces of a file for one read
+    if (!equal) return d;
     return data_alias(d->dt, d->n, d->p, true);
 }
 

@@ -10,6 +10,14 @@
 #define CNNCC_LOOP_H
 #include "cnncc.h"
 
+// A constant's elements in the order [batch][panel][sum][width]: element base + batch[i] + sum[k] + lane *
+// lane_stride of src; lanes past the last one are 0.
+typedef struct {
+    const Data *src;
+    int64_t base, lane_stride, lanes, width, panels, nbatch, nsum;
+    const int64_t *batch, *sum;
+} Pack;
+
 typedef enum { B_INPUT, B_OUTPUT, B_WEIGHT, B_WORK } BufKind;
 typedef struct Buf Buf;
 struct Buf {
@@ -26,6 +34,7 @@ struct Buf {
     Ex size;              // elements, with slack
     int slack;            // elements that may be read past the end (never written)
     Data *data;           // B_WEIGHT: the elements as stored, row-major of shape or as packed
+    const Pack *pack;     // B_WEIGHT: how they are made; data has no elements then
     int first, last;      // steps of its life, in program order
     bool scratch;         // one copy for each thread
     bool state;           // B_INPUT: the caller's memory of a state, written too
@@ -272,6 +281,10 @@ void check_room(Lower *l, Buf *buf, Ex numel, Block *b);  // before writing: ECA
 void states_find(Lower *l);  // before fuse: ports, and buffers with the capacity's strides
 void states_roots(Lower *l); // after root_buffers: what is in place needs no root, the rest is copied last
 const State *state_of(const Program *p, bool input, int port); // NULL: none
+// loop/pack.c: packed constants
+const Data *buf_data(Buf *b);      // a weight's elements, made now if they are to be packed
+int64_t pack_group(const Pack *k); // panels to be made at a time
+void pack_panels(const Pack *k, int64_t batch, int64_t first, int64_t count, void *to);
 // loop/plan.c: lifetimes, in place, offsets. require: the whole tree. sets: alias, offset, work_size.
 void plan(Program *p, const Options *opt);
 // loop/room.c: dynamic buffers. require: lifetimes. sets: slot, the bufs of ST_ROOM, nslot.

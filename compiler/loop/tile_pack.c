@@ -30,37 +30,21 @@ static int64_t *offsets(Ex off, const Ex *var, int n, int64_t *count) {
     return at;
 }
 
-static void copy_elements(Tiling *t, Data *d, int64_t base) {
-    const Data *src = t->buf[1]->data;
-    const size_t size = dt_size(t->dt);
-    int64_t nb, nk, width = tile_width(t), np = 1, n = tile_extent(t->lane), ls = 0;
-    int64_t *batch = offsets(t->off[1], t->batch, t->nbatch, &nb), *ks = offsets(t->off[1], t->korder, t->nkorder, &nk);
-    e_is_const(t->panels, &np);
-    e_is_const(tile_stride(t->off[1], t->lane), &ls);
-    for (int64_t b = 0; b < nb; b++)
-        for (int64_t p = 0; p < np; p++)
-            for (int64_t k = 0; k < nk; k++)
-                for (int64_t j = 0; j < width && p * width + j < n; j++) {
-                    int64_t from = base + batch[b] + ks[k] + (p * width + j) * ls;
-                    if (from < 0 || from >= (int64_t)src->n) continue; // a guard keeps it from being used
-                    size_t to = (size_t)(((b * np + p) * nk + k) * width + j);
-                    const char *x = (const char *)src->p + (src->splat ? 0 : (size_t)from * size); // at any address of a file
-                    memcpy((char *)(uintptr_t)d->p + to * size, x, size);
-                }
-}
-
 void tile_pack_const(Tiling *t) {
     Ex zero[64], off = t->off[1];
+    Pack *k = NEW(Pack);
     for (int i = 0; i < t->c.nvar; i++) zero[i] = e_int(0);
-    int64_t base = 0, np = 1;
-    e_is_const(e_subst_all(off, t->c.nvar, t->c.var, zero), &base);
-    e_is_const(t->panels, &np);
-    int64_t size = product(t->batch, t->nbatch) * np * product(t->korder, t->nkorder) * tile_width(t);
-    Data *d = data_new(t->dt, (size_t)size);
-    copy_elements(t, d, base);
+    *k = (Pack){.src = t->buf[1]->data, .lanes = tile_extent(t->lane), .width = tile_width(t)};
+    e_is_const(e_subst_all(off, t->c.nvar, t->c.var, zero), &k->base);
+    e_is_const(t->panels, &k->panels);
+    e_is_const(tile_stride(off, t->lane), &k->lane_stride);
+    k->batch = offsets(off, t->batch, t->nbatch, &k->nbatch);
+    k->sum = offsets(off, t->korder, t->nkorder, &k->nsum);
+    int64_t size = k->nbatch * k->panels * k->nsum * k->width;
     Ex shape = e_int(size);
     t->packed = buf_new(t->l->prog, B_WEIGHT, t->dt, 1, &shape, arena_printf("%s_p%d", t->buf[1]->name, t->l->prog->nbufs));
-    t->packed->data = d;
+    t->packed->data = data_alias(t->dt, (size_t)size, NULL, false);
+    t->packed->pack = k;
 }
 
 // A number that e never exceeds, where there is one.
