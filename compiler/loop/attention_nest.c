@@ -299,7 +299,7 @@ static void softmax(Nest *n, Block *b, bool have, const Ex *out) {
     Sx *m = sx_local(greatest(n, b, have, out), NULL);
     if (n->stream) m = sx_let(n->l, b, greater(n, m, stat(n, M)));
     Sx *use = sx_let(n->l, b, pick(n, FN_eq, m, number(n, -INFINITY), number(n, 0), m));
-    Local *part = array(n, b, "sum", 0);
+    Local *part = array(n, b, "part", 0);
     Ex j = fresh(n, "j", e_int(CHUNK)), chunk = fresh(n, "chunk", e_ceil_div(n->nt, e_int(CHUNK)));
     Ex at = score_at(n, e_add(chunk->kind == X_VAR ? e_scale(chunk, CHUNK) : e_int(0), j));
     Block *in = over(over(b, chunk, e_int(0), chunk->extent), j, e_int(0), e_int(CHUNK));
@@ -437,7 +437,7 @@ static void make_buffers(Nest *n) {
     (void)columns(n, &size);
     Ex shape[3][2] = {{e_int(ROWS), n->stride}, {e_int(NSTAT), e_int(ROWS)}, {e_int(ROWS), size}};
     Buf **bufs[3] = {&n->scores, &n->stat, &n->sum};
-    static const char *const name[3] = {"scores", "stat", "sum"};
+    static const char *const name[3] = {"scores", "stat", "sums"};
     for (int i = 0; i < 3; i++) {
         Buf *b = *bufs[i] = buf_new(n->l->prog, B_WORK, n->dt, 2, shape[i], arena_printf("%s%d", name[i], n->l->prog->nbufs));
         b->scratch = true;
