@@ -258,6 +258,8 @@ void nest_collapse(Stmt *s); // fuses loops that are one run in every address
 void nest_lanes(Lower *l, Stmt *list, Stmt *loops); // loops: those over the elements, in list, or NULL
 // loop/rows.c: root `first` together with later ones, row by row; true: it is done
 bool rows_lower(Lower *l, int first, Block *b);
+// loop/parts.c: long float sums of a tree in parts
+void sum_parts(Lower *l, Stmt *list);
 // loop/control.c: if, loop, call, sort, scan, scatter
 void lower_node(Lower *l, Node *n, Block *b);
 void lower_graph(Lower *l, Block *b);

@@ -132,6 +132,7 @@ Program *lower(Graph *g, const Options *opt) {
     l->main = block_new(NULL);
     lower_graph(l, l->main);
     p->body = l->main->first;
+    if (!opt || !opt->exact) sum_parts(l, p->body);
     plan(p, opt);
     return p;
 }
