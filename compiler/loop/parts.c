@@ -9,7 +9,7 @@
 // those of their parts at each cut, so their parts are longer. --exact keeps the chains.
 #include "loop/loop.h"
 
-enum { PART = 64, TILE_PART = 192 }; // steps
+enum { PART = 64, TILE_PART = 384 }; // steps
 
 typedef struct { Local **v; int n, cap; } Locals;
 typedef struct { Locals sum, own, other; } Uses; // updated by additions; declared inside; used in another way
@@ -99,7 +99,7 @@ static int64_t chunk_size(int64_t extent, int64_t inside, int64_t part) {
 
 // The loop runs in chunks of `size` steps, each a part of the sums.
 static void cut(Lower *l, Stmt *loop, const Locals *sums, int64_t size) {
-    Ex n = e_sub(loop->hi, loop->lo), var = e_index(arena_printf("part%d", l->next_local++), e_ceil_div(n, e_int(size)));
+    Ex n = e_sub(loop->hi, loop->lo), var = e_index(arena_printf("cut%d", l->next_local++), e_ceil_div(n, e_int(size)));
     Block *b = block_new(NULL), *end = block_new(NULL);
     Stmt in = *loop;
     int64_t extent;
@@ -107,7 +107,7 @@ static void cut(Lower *l, Stmt *loop, const Locals *sums, int64_t size) {
     in.hi = e_add(in.lo, e_int(size));
     if (!e_is_const(n, &extent) || extent % size) in.hi = e_min(loop->hi, in.hi);
     for (int i = 0; i < sums->n; i++) {
-        Local *sum = sums->v[i], *part = local_new(l, "part", sum->dt, sum->lanes, sum->vector);
+        Local *sum = sums->v[i], *part = local_new(l, "sub", sum->dt, sum->lanes, sum->vector);
         append(b, (Stmt){.kind = ST_LET, .local = part, .value = reduce_init(RED_ADD, sum->dt)});
         rename_sum(in.body, sum, part);
         Ex q = sum->lanes && !sum->vector ? e_index(arena_printf("q%d", l->next_local++), e_int(sum->lanes)) : NULL;
