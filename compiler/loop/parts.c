@@ -144,6 +144,7 @@ static Stmt *cut_nest(Lower *l, Stmt *loop) {
         }
         int64_t size = chunk_size(extent, steps, part), parts = (extent + size - 1) / size;
         cut(l, path[k], &sums, size);
+        if (extent < 0) cut(l, path[k], &sums, part);
         steps = extent < 0 ? part : parts;
         if (parts > 2 * part) steps = 1, k++; // many parts: they are added in parts themselves
     }
@@ -151,7 +152,6 @@ static Stmt *cut_nest(Lower *l, Stmt *loop) {
 }
 
 void sum_parts(Lower *l, Stmt *list) {
-    if (l->opt->exact) return;
     for (Stmt *s = list; s; s = s->next) {
         sum_parts(l, s->kind == ST_FOR ? cut_nest(l, s) : s->body);
         sum_parts(l, s->els);

@@ -64,6 +64,26 @@ def check(c, wants, shape):
             assert np.allclose(g, w, rtol=1e-5, atol=1e-5, equal_nan=True), f"{name} at {shape}: {g} is not {w}"
 
 
+def long_sums(opt):
+    """A sum of 100,000 numbers is cut into parts: its error stays near a rounding, whatever loop makes it."""
+    n, rows = 100_000, 7
+    x, v = (np.full(s, 0.1, np.float32) for s in ((rows, n), (n, 24)))  # equal numbers err to one side
+    want = [x.astype(np.float64).sum(1), x.T.astype(np.float64).sum(0), x.astype(np.float64) @ v.astype(np.float64)]
+    for dim in (n, "n"):
+        nodes = [h.make_node("ReduceSum", ["x", "one"], ["along"], keepdims=0), h.make_node("Transpose", ["x"], ["t"]),
+                 h.make_node("Mul", ["t", "t2"], ["u"]), h.make_node("ReduceSum", ["u", "zero"], ["across"], keepdims=0),
+                 h.make_node("MatMul", ["x", "v"], ["product"])]
+        ins = [vi("x", T.FLOAT, [rows, dim]), vi("t2", T.FLOAT, [dim, rows]), vi("v", T.FLOAT, [dim, 24])]
+        outs = [vi("along", T.FLOAT, [rows]), vi("across", T.FLOAT, [rows]), vi("product", T.FLOAT, [rows, 24])]
+        init = [tensor("one", np.array([1], np.int64)), tensor("zero", np.array([0], np.int64))]
+        c = Compiled(opt, model(nodes, ins, outs, init, 18), f"long_{dim}")
+        status, got, whole = c.call({"x": x, "t2": np.ones((n, rows), np.float32), "v": v}, [w.size * 4 for w in want])
+        assert status == 0 and whole, f"status {status}"
+        for name, g, w in zip(("along", "across", "product"), got, want, strict=True):
+            worst = np.abs(g / w - 1).max()
+            assert worst < 1e-6, f"{name} of {dim} numbers: off by {worst:.1e}"
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--cnncc", required=True)
@@ -82,6 +102,12 @@ def main():
         except (AssertionError, RuntimeError, OSError) as e:
             failed += 1
             print(f"sums {shape}: {e}")
+    try:
+        long_sums(opt)
+        done += 1
+    except (AssertionError, RuntimeError, OSError) as e:
+        failed += 1
+        print(f"sums: {e}")
     print(f"{done} passed, {failed} failed, 0 skipped")
     return 1 if failed else 0
 
