@@ -65,9 +65,10 @@ def check(c, wants, shape):
 
 
 def long_sums(opt):
-    """A sum of 100,000 numbers is cut into parts: its error stays near a rounding, whatever loop makes it."""
+    """A sum of 100,000 numbers is cut into parts, whatever loop makes it: only the part with the large number errs."""
     n, rows = 100_000, 7
-    x, v = (np.full(s, 0.1, np.float32) for s in ((rows, n), (n, 24)))  # equal numbers err to one side
+    x, v = np.full((rows, n), 0.055, np.float32), np.ones((n, 24), np.float32)
+    x[:, 0] = 1e6  # each number that is added to this one becomes 0.0625
     want = [x.astype(np.float64).sum(1), x.T.astype(np.float64).sum(0), x.astype(np.float64) @ v.astype(np.float64)]
     for dim in (n, "n"):
         nodes = [h.make_node("ReduceSum", ["x", "one"], ["along"], keepdims=0), h.make_node("Transpose", ["x"], ["t"]),
@@ -81,7 +82,7 @@ def long_sums(opt):
         assert status == 0 and whole, f"status {status}"
         for name, g, w in zip(("along", "across", "product"), got, want, strict=True):
             worst = np.abs(g / w - 1).max()
-            assert worst < 1e-6, f"{name} of {dim} numbers: off by {worst:.1e}"
+            assert worst < 1e-5, f"{name} of {dim} numbers: off by {worst:.1e}"
 
 
 def main():
