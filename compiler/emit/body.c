@@ -409,11 +409,11 @@ static void put_func(Emit *e, Text *call, const Stmt *s, int indent) {
         id = e->nfunc++;
         names_put(&e->shared, key, id);
         if (s->text) put(&e->funcs, "/* %s */\n", s->text);
-        put(&e->funcs, "static %s %s_n%d(", u->status ? "int" : "void", e->prefix, id);
+        put(&e->funcs, "static %s %s_n%d(", u->status ? "int" : "void", e->family, id);
         put_n(&e->funcs, f.s, f.n);
     }
     indent_by(call, indent);
-    put(call, u->status ? "if ((st = %s_n%d(%s))) return st;" : "%s_n%d(%s);", e->prefix, id, args.s ? args.s : "");
+    put(call, u->status ? "if ((st = %s_n%d(%s))) return st;" : "%s_n%d(%s);", e->family, id, args.s ? args.s : "");
     if (shared && s->text) put(call, " /* %s */", s->text);
     put(call, "\n");
 }

@@ -11,6 +11,7 @@ typedef struct {
     const Program *p;
     const Options *opt;
     const char *prefix;
+    const char *family;   // prefix of the nests' functions, which programs of one file share
     Text funcs, main;     // outlined functions; the body of run
     const char **need; int nneed, cap_need;
     const char **vec; int nvec, cap_vec; // vector types in use: "float 8"

@@ -123,6 +123,7 @@ static void put_weights_check(Emit *e, Text *t) {
 bool emit_model(const Program *p, const Options *opt) {
     Emit *e = NEW(Emit);
     *e = (Emit){.p = p, .opt = opt, .prefix = c_name(opt->prefix ? opt->prefix : file_stem(opt->output))};
+    e->family = e->prefix;
     bool file = is_file(e, weights_layout(e, false));
     uint64_t size = file ? weights_layout(e, true) : 0, hash = 0;
     file = file && size > 64;

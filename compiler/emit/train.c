@@ -316,7 +316,6 @@ static void put_programs(const Train *c, Text *t) {
         if (!c->t->p[i]) continue;
         e->p = c->t->p[i];
         e->prefix = arena_printf("%s_%s", c->m, entry_name[i]);
-        e->nfunc = 0;
         e->main = e->funcs = (Text){0};
         rename_constants(e->p, e->prefix);
         weights_layout(e, false);
@@ -332,6 +331,7 @@ static void put_programs(const Train *c, Text *t) {
 bool emit_train(const TrainPrograms *t, const Options *opt) {
     Emit *e = NEW(Emit);
     *e = (Emit){.p = t->p[0], .opt = opt, .prefix = c_name(opt->prefix ? opt->prefix : file_stem(opt->output))};
+    e->family = e->prefix;
     bool wide = t->params->dt == F64;
     Train c = {.e = e, .t = t, .p = t->params, .m = e->prefix, .real = wide ? "double" : "float", .opt = optimizer_of(opt)};
     if (!c.opt || !check_symbols(t)) return false;

@@ -3,11 +3,11 @@
  * Trains the network of the quickstart on Fashion-MNIST from random weights, with the C that
  * cnncc --train made of it: fashion.c and convnet.c, and nothing to link.
  *
- *     train DATA [--epochs N] [--threads N] [--seed N] [--rate LR] [--resume CHECKPOINT]
+ *     train DATA [--epochs N] [--threads N] [--seed N] [--rate LR] [--constant 1] [--resume CHECKPOINT]
  *           [--checkpoint FILE] [--model FILE.onnx --export FILE.onnx] [--at-least ACCURACY] [--steps N]
  *
  * DATA is the folder with the unpacked files of Fashion-MNIST. The last 5,000 training images are
- * for validation. With --steps only that many steps are done, and timed.
+ * for validation. The learning rate falls along a cosine, or stays with --constant 1. With --steps only that many steps are done, and timed.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -29,7 +29,7 @@ typedef struct { size_t count; uint8_t *pixels, *labels; } Images;
 
 typedef struct {
     const char *data, *resume, *checkpoint, *model, *export;
-    int epochs, threads, steps;
+    int epochs, threads, steps, constant;
     uint64_t seed;
     double rate, at_least;
 } Options;
@@ -199,13 +199,14 @@ static void progress(int epoch, const Options *o, size_t done, size_t all, doubl
 }
 
 // One pass over the training images from batch `from` on; the mean loss.
-static double train_epoch(convnet_trainer *t, const cnn_hyper *h, const Options *o, Batch *batch, const Images *im, uint32_t *order, int epoch) {
+static double train_epoch(convnet_trainer *t, cnn_hyper *h, const Options *o, Batch *batch, const Images *im, uint32_t *order, int epoch) {
     size_t count = im->count - VALIDATION, steps = (count + BATCH - 1) / BATCH;
     double sum = 0, since = seconds();
     shuffle(order, count, o->seed, epoch);
     for (size_t s = 0; s < steps; s++) {
         size_t n = count - s * BATCH < BATCH ? count - s * BATCH : BATCH;
         convnet_result r = {0};
+        h->lr = o->constant ? o->rate : cnn_lr_cosine(o->rate, 0, t->step, steps * (size_t)o->epochs);
         int st = convnet_train_step(t, h, fill(batch, im, order + s * BATCH, 0, n), &r);
         if (st) fail("convnet_train_step", "failed");
         sum += (double)r.loss * (double)n;
@@ -240,6 +241,7 @@ static Options parse(int argc, char **argv) {
         else if (!strcmp(a, "--threads")) o.threads = atoi(v);
         else if (!strcmp(a, "--steps")) o.steps = atoi(v);
         else if (!strcmp(a, "--seed")) o.seed = strtoull(v, NULL, 10);
+        else if (!strcmp(a, "--constant")) o.constant = atoi(v);
         else if (!strcmp(a, "--rate")) o.rate = atof(v);
         else if (!strcmp(a, "--at-least")) o.at_least = atof(v);
         else if (!strcmp(a, "--resume")) o.resume = v;
