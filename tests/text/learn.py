@@ -135,6 +135,13 @@ def tree_data(r, sets, features, dt):
     return out
 
 
+def as_double(attrs, dt):
+    """Numbers of double precision are tensors, beside inputs of that type."""
+    for name in ("nodes_values", "target_weights", "class_weights", "base_values"):
+        if dt == np.float64 and name in attrs:
+            attrs[name + "_as_tensor"] = numpy_helper.from_array(np.array(attrs.pop(name), np.float64) * (1 + 2.0**-40), "t")
+
+
 def TreeEnsembleRegressor(r, sets):
     k, n = r.randrange(1, 5), r.choice([1, 1, 3])
     attrs, leaves = tree_attrs(r, k)
@@ -147,6 +154,7 @@ def TreeEnsembleRegressor(r, sets):
     if base:
         attrs["base_values"] = floats(r, n)
     t, dt = r.choice(NUMBERS[:3])
+    as_double(attrs, dt if r.random() < 0.7 else None)
     return Case([h.make_node("TreeEnsembleRegressor", ["x"], ["y"], domain=ML, **attrs)], [("x", t, ["N", k])], [("y", T.FLOAT, ["N", n])],
                 tree_data(r, sets, k, dt))
 
@@ -166,6 +174,7 @@ def TreeEnsembleClassifier(r, sets):
     if r.random() < 0.3 and only != [1]:
         attrs["base_values"] = floats(r, 1 if only else n)
     t, dt = r.choice(NUMBERS[:3])
+    as_double(attrs, dt if r.random() < 0.7 else None)
     return Case([h.make_node("TreeEnsembleClassifier", ["x"], ["y", "z"], domain=ML, **attrs)], [("x", t, ["N", k])],
                 [("y", lt, ["N"]), ("z", T.FLOAT, ["N", None])], tree_data(r, sets, k, dt))
 

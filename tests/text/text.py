@@ -24,6 +24,7 @@ import onnxruntime as ort
 from onnx import TensorProto as T
 from onnx import helper as h
 from onnx import numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 try:
     import re2
@@ -290,6 +291,33 @@ def LabelEncoder(r, sets):
                 [("y", TYPE[vk][0], symbols(rank))], data)
 
 
+def LabelEncoderTensors(r, sets):
+    """Keys, values and default as tensors of more types."""
+    kt = r.choice([np.int64, np.float64, np.float32, object])
+    vt = r.choice([np.int64, np.float64, np.float32, object, np.int16])
+    k = keys(r, "strings" if kt is object else "int64s" if kt == np.int64 else "floats", r.choice([1, 5, 50]))
+    v = [f"v{i}é" if vt is object else i * (1 if vt in (np.int64, np.int16) else 0.25) for i in range(len(k))]
+    none = "none" if vt is object else 77
+    attrs = {"keys_tensor": numpy_helper.from_array(np.array(k, kt)), "values_tensor": numpy_helper.from_array(np.array(v, vt)),
+             "default_tensor": numpy_helper.from_array(np.array([none], vt))}
+    data = []
+    for _ in range(sets):
+        x = [r.choice(k) if r.random() < 0.7 else ("absent" if kt is object else 12345) for _ in range(r.randrange(1, 9))]
+        table = dict(zip(k, v, strict=True))
+        data.append(([np.array(x, kt)], [np.array([table.get(w, none) for w in x], vt)]))
+    t = lambda d: T.STRING if d is object else h.np_dtype_to_tensor_dtype(np.dtype(d))  # noqa: E731
+    return Case([h.make_node("LabelEncoder", ["x"], ["y"], domain=ML, **attrs)], [("x", t(kt), ["n"])], [("y", t(vt), ["n"])], data)
+
+
+def UniqueRows(r, sets):
+    axis, data = r.randrange(2), []
+    for _ in range(sets):
+        s = [r.randrange(1, 5), 2] if axis == 0 else [2, r.randrange(1, 5)]
+        data.append(([strings(r, s, lambda q: q.choice(["a", "b", "é", "ab", ""]))], None))
+    return Case([h.make_node("Unique", ["x"], ["y", "i", "v", "c"], axis=axis, sorted=r.randrange(2))], [("x", T.STRING, ["n", 2] if axis == 0 else [2, "n"])],
+                [("y", T.STRING, [None, None]), ("i", T.INT64, [None]), ("v", T.INT64, [None]), ("c", T.INT64, [None])], data)
+
+
 def CategoryMapper(r, sets):
     names, forward = keys(r, "strings", r.choice([1, 5, 60])), r.random() < 0.5
     values = r.sample(range(-999, 999), len(names))
@@ -316,6 +344,49 @@ def OneHotEncoder(r, sets):
         data.append(([np.array([r.choice(pool) for _ in range(int(np.prod(s)))], dt).reshape(s)], None))
     return Case([h.make_node("OneHotEncoder", ["x"], ["y"], domain=ML, zeros=zeros, **{"cats_" + kind: cats})], [("x", t, symbols(rank))],
                 [("y", T.FLOAT, [None] * (rank + 1))], data)
+
+
+def const(name, v):
+    return h.make_node("Constant", [], [name], value=numpy_helper.from_array(np.asarray(v), name))
+
+
+def Rearrange(r, sets):
+    """Operators that only move elements, of strings; by the reference evaluator, as onnxruntime's Gather loses strings."""
+    a, b = r.randrange(1, 4), r.randrange(1, 4)
+    pick = [r.randrange(-a, a) for _ in range(r.randrange(1, 4))]
+    i64 = lambda *v: np.array(v, np.int64)  # noqa: E731
+    table = {
+        "Gather": ([const("i", i64(*pick))], ["x", "i"], {}, 2),
+        "GatherElements": ([const("i", np.array([[r.randrange(-a, a) for _ in range(b)] for _ in range(2)], np.int64))], ["x", "i"], {"axis": 0}, 2),
+        "GatherND": ([const("i", np.array([[p] for p in pick], np.int64))], ["x", "i"], {}, 2),
+        "ScatterElements": ([const("i", np.array([[r.randrange(-a, a) for _ in range(b)]], np.int64)), const("u", np.array([[f"u{k}" for k in range(b)]], object))],
+                            ["x", "i", "u"], {"axis": 0}, 2),
+        "ScatterND": ([const("i", np.array([[p] for p in sorted({p % a for p in pick})], np.int64)),
+                       const("u", np.array([[f"u{k}" for k in range(b)] for _ in {p % a for p in pick}], object))], ["x", "i", "u"], {}, 2),
+        "Compress": ([const("c", np.array([r.random() < 0.6 for _ in range(a)]))], ["x", "c"], {"axis": 0}, 2),
+        "Expand": ([const("s", i64(2, a, b))], ["x", "s"], {}, 3),
+        "Reshape": ([const("s", i64(b, -1))], ["x", "s"], {}, 2),
+        "Transpose": ([], ["x"], {}, 2),
+        "Flatten": ([], ["x"], {"axis": r.randrange(3)}, 2),
+        "Unsqueeze": ([const("s", i64(r.randrange(3)))], ["x", "s"], {}, 3),
+        "Tile": ([const("s", i64(2, r.randrange(1, 3)))], ["x", "s"], {}, 2),
+        "Slice": ([const("s", i64(-1)), const("e", i64(-9)), const("t", i64(r.randrange(2))), const("p", i64(-1))], ["x", "s", "e", "t", "p"], {}, 2),
+        "Pad": ([const("s", i64(1, 0, 0, 2)), const("v", np.array("v", object))], ["x", "s", "v"], {}, 2),
+        "Identity": ([], ["x"], {}, 2),
+        "Concat": ([], ["x", "x"], {"axis": r.randrange(-2, 2)}, 2),
+        "Where": ([const("c", np.array([[r.random() < 0.5] for _ in range(a)])), const("v", np.array("v", object))], ["c", "x", "v"], {}, 2),
+        "Size": ([], ["x"], {}, 0),
+        "ReverseSequence": ([const("s", i64(*[r.randrange(1, a + 1) for _ in range(b)]))], ["x", "s"], {"batch_axis": 1, "time_axis": 0}, 2),
+    }
+    op = r.choice(sorted(table))
+    extra, ins, attrs, rank = table[op]
+    data = [([strings(r, [a, b], word)], None) for _ in range(sets)]
+    first = r.choice([a, "n"]) if op not in ("Reshape", "Expand", "Where") else a
+    case = Case([*extra, h.make_node(op, ins, ["y"], **attrs)], [("x", T.STRING, [first, b])],
+                [("y", T.INT64 if op == "Size" else T.STRING, [None] * rank)], data, opset=21)
+    run = ReferenceEvaluator(case.model)
+    case.sets = [(x, run.run(None, {"x": x[0]})) for x, _ in data]
+    return case
 
 
 def map_case(node, key, value, out, data):
@@ -402,7 +473,7 @@ def Movement(r, sets):
 
 
 OPERATORS = [StringConcat, StringSplit, CastToString, CastFromString, StringNormalizer, RegexFullMatch, Tokenizer, TfIdfVectorizer, LabelEncoder,
-             CategoryMapper, OneHotEncoder, MurmurHash3, DictVectorizer, CastMap, Movement]
+             LabelEncoderTensors, UniqueRows, CategoryMapper, OneHotEncoder, MurmurHash3, DictVectorizer, CastMap, Movement, Rearrange]
 
 
 # ---- running ----------------------------------------------------------------------------------------
