@@ -214,6 +214,20 @@ def probe_strings_and_maps(opt):
         del keep
 
 
+def probe_room_of_strings(opt):
+    """Strings that a run makes fit what --cap strings gives, or what the caller gives beyond that, or there is a status."""
+    m = model([h.make_node("Cast", ["x"], ["s"], to=T.STRING), h.make_node("Cast", ["s"], ["y"], to=T.FLOAT)],
+              [vi("x", T.FLOAT, ["n"])], [vi("y", T.FLOAT, ["n"])])
+    opt.flags = ["--cap", "strings=100"]
+    c = Compiled(opt, m, "strings_room")
+    opt.flags = []
+    for n, more, expect in ((0, 0, 0), (4, 0, 0), (1000, 0, ECAPACITY), (1000, 4000, ECAPACITY), (1000, 32000, 0)):
+        x = (rng.standard_normal(n) * 10.0 ** rng.integers(-9, 9, n)).astype(np.float32)
+        status, got, whole = c.call({"x": x}, [4 * n], more=more)
+        assert status == expect and whole, f"{n} numbers, {more} bytes more: status {status}"
+        assert status or np.array_equal(got[0], x), "numbers that do not read back"
+
+
 def probe_packing(opt):
     m = model([h.make_node("MatMul", ["x", "w"], ["q"]), h.make_node("Transpose", ["x"], ["t"], perm=[0, 2, 1]),
                h.make_node("MatMul", ["q", "t"], ["y"])],
@@ -245,7 +259,7 @@ def probe_threads(opt):
         assert all(a.tobytes() == b.tobytes() for a, b in zip(one, many, strict=True)), f"{threads} threads differ from one"
 
 
-PROBES = [probe_loop, probe_nonzero, probe_symbolic_conv, probe_strings_and_maps, probe_packing, probe_threads]
+PROBES = [probe_loop, probe_nonzero, probe_symbolic_conv, probe_strings_and_maps, probe_room_of_strings, probe_packing, probe_threads]
 
 
 def run_all(probes, doc):
