@@ -66,7 +66,7 @@ static const char help_text[] =
     "  --dump PASS,...          print the model after import, dtype, train, agree, fold, simplify, rebuild or lower\n"
     "  --emit-onnx FILE         write the optimized model as ONNX\n"
     "  --timing                 time and memory of each pass\n"
-    "  --list-ops               every operator, its versions, and whether it is supported\n"
+    "  --list-ops               every operator: versions, support, gradient, types\n"
     "  --help, --version\n"
     "\n"
     "Exit status: 0 done; 1 the model cannot be compiled; 2 the command line is wrong; 70 a fault of cnncc.\n";
@@ -76,23 +76,51 @@ _Noreturn static void usage(const char *what, const char *arg) {
     exit(2);
 }
 
-// One line a version of an operator that is published: domain, name, version, support.
+// Whether one of n parameters may be a tensor of real numbers.
+static bool may_be_real(const OpSchema *s, const SchemaParam *p, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        static const char *const real[] = {"tensor(float)", "tensor(double)", "tensor(float16)"};
+        for (size_t k = 0; k < sizeof real / sizeof *real; k++)
+            if (schema_type_ok(s, p[i].type, real[k])) return true;
+    }
+    return false;
+}
+
+// What the operator's type constraints allow, such as T: float double; types that are no constraint are left out.
+static void print_types(const OpSchema *s) {
+    for (size_t i = 0; i < s->n_constraints; i++) {
+        printf("%s%s:", i ? "; " : "", s->constraints[i].name);
+        for (const char *t = s->constraints[i].types; *t;) {
+            size_t n = strcspn(t, " ");
+            bool tensor = !strncmp(t, "tensor(", 7);
+            printf(" %.*s", (int)(tensor ? n - 8 : n), tensor ? t + 7 : t);
+            t += n + (t[n] == ' ');
+        }
+    }
+}
+
+// One line a version of an operator that is published: domain, name, version, support, whether a gradient flows
+// from a result of real numbers to an input of real numbers, types.
 static int list_ops(void) {
     int supported = 0, total = 0;
     const OpSchema *s;
     for (size_t i = 0; (s = schema_at(i)); i++) {
         bool known = op_find(s->domain, s->name, s->since, NULL) != NULL;
         bool gone = s->flags & SCHEMA_DEPRECATED;
-        printf("%-28s %-32s %2d  %s\n", *s->domain ? s->domain : "ai.onnx", s->name, s->since,
+        bool real = may_be_real(s, s->inputs, s->n_inputs) && may_be_real(s, s->outputs, s->n_outputs);
+        printf("%-24s %-28s %2d  %-13s  %-8s  ", *s->domain ? s->domain : "ai.onnx", s->name, s->since,
                gone    ? "removed"
                : known ? "supported"
-                       : "not supported");
+                       : "not supported",
+               known && !gone && real ? "gradient" : "-");
+        print_types(s);
+        putchar('\n');
         supported += known && !gone;
         total += !gone;
     }
     for (const OpFamily *f = op_families; f->domain; f++)
         for (const OpDef *d = f->def; d && d->type && !schema_newest(f->domain); d++)
-            printf("%-28s %-32s %2d  supported\n", f->domain, d->type, d->since);
+            printf("%-24s %-28s %2d  supported\n", f->domain, d->type, d->since);
     printf("%d of %d published versions are supported\n", supported, total);
     return 0;
 }

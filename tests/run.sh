@@ -193,6 +193,7 @@ test_unit() {
 }
 
 test_schemas() {
+    step 'docs/operators.md is current' python3 tests/schemas/list_ops.py --cnncc "$out/cnncc" docs/operators.md --current
     [ -f tests/schemas/roundtrip.c ] || return
     step 'schemas: build' clang-19 -std=gnu11 -O1 -g -fsanitize=address,undefined -w -Icompiler -I"$asan/schemas" \
         -o "$out/roundtrip" tests/schemas/roundtrip.c "$asan/libcnncc_core.a" "$asan/libonnx_pb.a" -lprotobuf-c -lm &&

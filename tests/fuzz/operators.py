@@ -370,7 +370,8 @@ def main():
                 if not write_model(pathlib.Path(tmp), name, seed, opt.symbolic):
                     continue
                 command = [opt.runner, f"{tmp}/model.onnx", "--test", tmp, "--cc", opt.cc]
-                command += ["--rtol", "1e-3", "--atol", "1e-5"]
+                # A number at the edge between two of 256 steps may be rounded either way.
+                command += ["--rtol", "1e-3", "--atol", "5e-3" if name.startswith("DynamicQuantize") else "1e-5"]
                 run = subprocess.run(command, capture_output=True, text=True)
                 passed += run.returncode == 0
                 failed += run.returncode != 0

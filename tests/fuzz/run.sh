@@ -11,6 +11,8 @@ python=${PYTHON:-python3} build=${BUILD:-build} jobs=${JOBS:-2}
     echo "end $?"
     "$python" "$here/operators.py" --runner "$build/cnncc-run" --count 3
     echo "end $?"
+    "$python" "$here/microsoft.py" --runner "$build/cnncc-run" --count 3
+    echo "end $?"
 } 2>&1 | awk '
     /^[0-9]+ passed, [0-9]+ failed/ { passed += $1; failed += $3; skipped += $5; next }
     /^end [0-9]+$/ { if ($2 && failed == before) failed++; before = failed; next }
