@@ -278,10 +278,12 @@ static void element_epilogue(Kernel *k, Block *b, Ex row0) {
         append(b, (Stmt){.kind = ST_SET, .local = out, .e = e_int(i * t->lanes), .value = sx_local(k->acc[i], NULL)});
     Ex i = e_index(arena_printf("i%d", t->l->next_local++), e_int(k->rows));
     Ex j = e_index(arena_printf("j%d", t->l->next_local++), e_int(width)), first = e_mul(t->panel, e_int(width));
+    bool along_rows = t->row && i->kind == X_VAR && e_is(tile_stride(t->out_off, t->row), 1) && !e_is(tile_stride(t->out_off, t->lane), 1);
     Block *in = b;
-    if (i->kind == X_VAR) in = for_loop(in, i, e_int(0), e_int(k->rows), 1, NULL);
     Stmt *loop;
+    if (!along_rows && i->kind == X_VAR) in = for_loop(in, i, e_int(0), e_int(k->rows), 1, NULL);
     in = for_loop(in, j, e_int(0), e_min(e_int(width), e_sub(t->lane->extent, first)), 1, &loop);
+    if (along_rows) in = for_loop(in, i, e_int(0), e_int(k->rows), 1, &loop);
     Sx *x = tile_finished(t, in, sx_local(out, e_add(e_scale(i, width), j)));
     append(in, (Stmt){.kind = ST_STORE, .buf = r->buf, .e = t->out_off, .value = x});
     loop->simd = true;

@@ -98,7 +98,8 @@ def size_of(d):
     return d[1] if isinstance(d, tuple) else d
 
 
-def conv(name, c, m, space, k, stride=1, dil=1, group=1, pad=None, nchw=False, batch=1, relu=False):
+def conv(name, c, m, space, k, stride=1, dil=1, group=1, pad=None, nchw=False, batch=1, relu=False,
+         mixed=False):
     pad = dil * (k - 1) // 2 if pad is None else pad
     n = len(space)
     out = [(size_of(d) + 2 * pad - dil * (k - 1) - 1) // stride + 1 for d in space]
@@ -109,7 +110,7 @@ def conv(name, c, m, space, k, stride=1, dil=1, group=1, pad=None, nchw=False, b
         y = net.op("Conv", x, net.weight(m, c // group, *[k] * n), net.weight(m), strides=[stride] * n,
                    dilations=[dil] * n, group=group, pads=[pad] * 2 * n)
         y = net.op("Relu", y) if relu else y
-        return y if nchw else net.last(y, n + 2, True)
+        return y if nchw and not mixed else net.last(y, n + 2, True)
 
     case(name, 2 * size_of(batch) * m * (c // group) * k**n * int(np.prod(out)))(make)
 
@@ -217,6 +218,8 @@ conv("conv3x3d2 64@56", 64, 64, [56, 56], 3, dil=2)
 conv("conv3x3g4 128@28", 128, 128, [28, 28], 3, group=4)
 conv("conv7x7s2 3-64@224 nchw", 3, 64, [224, 224], 7, stride=2, nchw=True)
 conv("conv3x3s2 3-32@224 nchw", 3, 32, [224, 224], 3, stride=2, nchw=True)
+conv("conv7x7s2 3-64@224 in nchw", 3, 64, [224, 224], 7, stride=2, nchw=True, mixed=True)
+conv("conv3x3s2 3-32@224 in nchw", 3, 32, [224, 224], 3, stride=2, nchw=True, mixed=True)
 conv("conv3x3 64@56 nchw", 64, 64, [56, 56], 3, nchw=True)
 conv("depthwise 96@112", 96, 96, [112, 112], 3, group=96)
 conv("depthwise 192@28", 192, 192, [28, 28], 3, group=192)
