@@ -40,6 +40,7 @@ typedef struct {
     int lanes;                     // elements of dt in a vector
     Buf *buf[2];                   // a: broadcast by rows; b: loaded along lanes
     Ex off[2];
+    Ex order;                      // an address whose strides order the sum
     int factor[2];                 // which factor of c is a, which b
     Margin margin[2];
     bool a_lanes;                  // the lane variable is in both: a is loaded by vectors too

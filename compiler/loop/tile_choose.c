@@ -206,7 +206,7 @@ static void order_loops(Tiling *t, const Contraction *c) {
         else if (e_uses(t->off[1], v)) t->batch[t->nbatch++] = v;
         else t->outer[t->nouter++] = v;
     }
-    tile_sort(t->off[0], t->k, t->nk);
+    tile_sort(t->order, t->k, t->nk);
     memcpy(t->korder, t->k, sizeof t->k);
     t->nkorder = t->nk;
     tile_sort(t->off[0], t->outer, t->nouter);
@@ -283,6 +283,9 @@ static bool candidate(Tiling *t, Choice choice, double *out) {
 // The cost; 1e100: there is no form.
 double tile_choose(Tiling *t) {
     double best = 1e100;
+    // the strides of the first operand that is not constant order the sum, however it is read: the same for every target
+    int first = t->c.factor[0].buf->kind == B_WEIGHT && t->c.factor[1].buf->kind != B_WEIGHT ? 1 : 0;
+    t->order = t->off[first];
     const Tiling base = *t;
     for (int i = 0; i < t->c.nout; i++)
         for (int b = 1; b >= 0; b--)

@@ -184,6 +184,14 @@ def matmul(net):
 
 
 @kind
+def long_sum(net):
+    """Sums that go block by block, many rows, packed rows."""
+    r = net.r
+    m, n, k = net.size(30, 90, "m"), int(r.choice([16, 17, 32, 48, 100])), net.size(390, 900, "k")
+    return net.epilogue(net.op("MatMul", operand(net, [m, k]), operand(net, [k, n])), [m, n])
+
+
+@kind
 def gemm(net):
     r, (m, n, k) = net.r, sizes(net)
     ta, tb = int(r.integers(2)), int(r.integers(2))
@@ -325,6 +333,24 @@ def write_case(folder, name, seed, symbolic):
     return worst
 
 
+def same_bits(opt, folder, env):
+    """Whether every target and number of threads gives the same bits, without contraction into FMA."""
+    data = folder / "test_data_set_0"
+    inputs = [f"--input={onnx.load_tensor(f).name}={f}" for f in sorted(data.glob("input_*.pb"))]
+    seen = set()
+    for target in opt.bits:
+        for threads in "12":
+            out = folder / f"bits_{target}_{threads}"
+            words = [w for i in inputs for w in ("--input", i[8:])]
+            command = [opt.runner, str(folder / "model.onnx"), *words, "--output", str(out), "--cc", opt.cc, "--threads", threads]
+            run = subprocess.run([*command, "--", "--target", target], capture_output=True, text=True,
+                                 env={**env, "CFLAGS": "-std=gnu11 -O2 -fopenmp -ffp-contract=off"})
+            if run.returncode:
+                return run.stderr
+            seen.add(b"".join(np.load(f).tobytes() for f in sorted(out.glob("*.npy"))))
+    return "" if len(seen) == 1 else f"{len(seen)} different results of {opt.bits}"
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     p.add_argument("--runner", required=True, help="the cnncc-run program")
@@ -333,6 +359,8 @@ def main():
     p.add_argument("--cc", default="tcc")
     p.add_argument("--cflags")
     p.add_argument("--keep", help="a folder for the cases that fail")
+    p.add_argument("--bits", type=lambda s: s.split(","), default=[], metavar="TARGET,...",
+                   help="also compare the bits between these targets and one thread and two")
     p.add_argument("kind", nargs="*", help="only these")
     args, rest = sys.argv[1:], []
     if "--" in args:
@@ -353,8 +381,12 @@ def main():
                     command = [opt.runner, f"{tmp}/model.onnx", "--test", tmp, "--cc", opt.cc, "--rtol", "1e-4",
                                "--atol", str(worst), *rest]
                     run = subprocess.run(command, capture_output=True, text=True, env=env)
-                    passed += run.returncode == 0
-                    failed += run.returncode != 0
+                    bits = same_bits(opt, pathlib.Path(tmp), env) if opt.bits and run.returncode == 0 else ""
+                    good = run.returncode == 0 and not bits
+                    passed += good
+                    failed += not good
+                    if bits:
+                        print(f"{name} seed {seed}{' symbolic' if symbolic else ''}: {bits.strip()}", flush=True)
                     if run.returncode:
                         print(f"{name} seed {seed}{' symbolic' if symbolic else ''}: {(run.stderr + run.stdout).strip()}", flush=True)
                         if opt.keep:

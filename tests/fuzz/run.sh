@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Random models against onnxruntime, a short campaign. BUILD: the build folder, PYTHON: with onnx and onnxruntime.
-# The long ones: every.py --count 4 (24,000 cases, 15 minutes), operators.py --count 100.
+# The long ones: every.py --count 4 (24,000 cases, 15 minutes), operators.py --count 100,
+# contractions.py --count 100 --cc clang-19 --bits default,x86-64-v4 (an hour).
 here=$(dirname "$0")
 python=${PYTHON:-python3} build=${BUILD:-build} jobs=${JOBS:-2}
 {
@@ -12,6 +13,8 @@ python=${PYTHON:-python3} build=${BUILD:-build} jobs=${JOBS:-2}
     "$python" "$here/operators.py" --runner "$build/cnncc-run" --count 3
     echo "end $?"
     "$python" "$here/microsoft.py" --runner "$build/cnncc-run" --count 3
+    echo "end $?"
+    "$python" "$here/contractions.py" --runner "$build/cnncc-run" --count 2 --bits default,x86-64,cortex-m
     echo "end $?"
 } 2>&1 | awk '
     /^[0-9]+ passed, [0-9]+ failed/ { passed += $1; failed += $3; skipped += $5; next }
