@@ -93,7 +93,7 @@ static Val *fit(Op *o, Val *x, Ex n) {
 // All n frequencies from the first n/2 + 1 of a real signal: X[n - k] is X[k]'s conjugate.
 static Complex both_sides(Op *o, Complex x, Ex n) {
     int axis = x.re->rank - 1;
-    Ex half = e_add(e_div(n, e_int(2)), e_int(1)), rest = e_sub(n, half);
+    Ex half = e_min(e_add(e_div(n, e_int(2)), e_int(1)), n), rest = e_sub(n, half); // of none there is no half
     x = (Complex){fit(o, x.re, half), fit(o, x.im, half)};
     Val *re = slice(o, x.re, axis, rest, rest, e_int(-1));
     x.re = concat(o, 2, (Val *[]){x.re, re}, axis);
