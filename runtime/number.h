@@ -306,13 +306,54 @@ static inline int cnn_read_word(cnn_string s, size_t *at, const char *word) {
     return 1;
 }
 
-//@ cnn_read_f64: cnn_quotient cnn_read_word
+//@ cnn_read_digits: cnn_big
+/* digits [. digits] from *at on as *a * 10^*exp, of at most 800 digits that count (more than a double can tell apart;
+   of the rest only whether any is not zero). Returns how many count, -1 without any digit. */
+static inline int cnn_read_digits(cnn_string s, size_t *at, cnn_big *a, int64_t *exp) {
+    int any = 0, dot = 0, used = 0;
+    cnn_big_set(a, 0);
+    for (; *at < s.len; ++*at) {
+        const char c = s.ptr[*at];
+        if (c == '.' && !dot) {
+            dot = 1;
+            continue;
+        }
+        if (c < '0' || c > '9') break;
+        any = 1;
+        if (used < 801 && (used || c != '0')) used++;
+        if (used > 800) {
+            if (c != '0') a->w[0] |= 1;
+            *exp += !dot;
+            continue;
+        }
+        if (used && a->n) cnn_big_muladd(a, 10, (uint32_t)(c - '0'));
+        else if (used) cnn_big_set(a, (uint64_t)(c - '0'));
+        *exp -= dot;
+    }
+    return any ? (used > 800 ? 800 : used) : -1;
+}
+
+//@ cnn_read_exponent:
+/* Adds the exponent behind an e at *at, if there is one. 0: it has no digits. */
+static inline int cnn_read_exponent(cnn_string s, size_t *at, int64_t *exp) {
+    int minus = 0, digits = 0;
+    int64_t e = 0;
+    if (*at >= s.len || (s.ptr[*at] | 32) != 'e') return 1;
+    ++*at;
+    if (*at < s.len && (s.ptr[*at] == '+' || s.ptr[*at] == '-')) minus = s.ptr[(*at)++] == '-';
+    for (; *at < s.len && s.ptr[*at] >= '0' && s.ptr[*at] <= '9'; ++*at, digits = 1)
+        if (e < 1000000) e = e * 10 + (s.ptr[*at] - '0');
+    *exp += minus ? -e : e;
+    return digits;
+}
+
+//@ cnn_read_f64: cnn_quotient cnn_read_word cnn_read_digits cnn_read_exponent
 /* [+-] digits [. digits] [e [+-] digits], inf, infinity or nan, with blanks around. 0: it is something else. */
 static inline int cnn_read_f64(cnn_string s, double *v) {
     cnn_big a, b;
     size_t at = 0;
-    int64_t exp = 0, e = 0;
-    int negative = 0, any = 0, dot = 0, used = 0;
+    int64_t exp = 0;
+    int negative = 0, used;
     while (at < s.len && (s.ptr[at] == ' ' || (s.ptr[at] >= 9 && s.ptr[at] <= 13))) at++;
     while (s.len > at && (s.ptr[s.len - 1] == ' ' || (s.ptr[s.len - 1] >= 9 && s.ptr[s.len - 1] <= 13))) s.len--;
     if (at < s.len && (s.ptr[at] == '+' || s.ptr[at] == '-')) negative = s.ptr[at++] == '-';
@@ -325,43 +366,13 @@ static inline int cnn_read_f64(cnn_string s, double *v) {
         *v = cnn_bits_f64(UINT64_C(0x7ff8) << 48);
         return at == s.len;
     }
-    cnn_big_set(&a, 0);
-    cnn_big_set(&b, 1);
-    for (; at < s.len && ((s.ptr[at] >= '0' && s.ptr[at] <= '9') || (s.ptr[at] == '.' && !dot)); at++) {
-        if (s.ptr[at] == '.') {
-            dot = 1;
-            continue;
-        }
-        any = 1;
-        if (used || s.ptr[at] != '0') used++;
-        if (used > 800) { /* more than a double can tell apart: only whether any is not zero */
-            if (s.ptr[at] != '0') a.w[0] |= 1;
-            exp += !dot;
-            continue;
-        }
-        if (!used) {
-            exp -= dot;
-            continue;
-        }
-        if (a.n) cnn_big_muladd(&a, 10, (uint32_t)(s.ptr[at] - '0'));
-        else cnn_big_set(&a, (uint64_t)(s.ptr[at] - '0'));
-        exp -= dot;
-    }
-    if (any && at < s.len && (s.ptr[at] | 32) == 'e') {
-        int minus = 0, digits = 0;
-        at++;
-        if (at < s.len && (s.ptr[at] == '+' || s.ptr[at] == '-')) minus = s.ptr[at++] == '-';
-        for (; at < s.len && s.ptr[at] >= '0' && s.ptr[at] <= '9'; at++, digits = 1)
-            if (e < 1000000) e = e * 10 + (s.ptr[at] - '0');
-        if (!digits) return 0;
-        exp += minus ? -e : e;
-    }
-    if (!any || at < s.len) return 0;
-    if (!a.n || exp + (used < 800 ? used : 800) < -330) *v = 0.0;
-    else if (exp + (used < 800 ? used : 800) > 310) *v = cnn_bits_f64(UINT64_C(0x7ff) << 52);
+    used = cnn_read_digits(s, &at, &a, &exp);
+    if (used < 0 || !cnn_read_exponent(s, &at, &exp) || at < s.len) return 0;
+    if (!a.n || exp + used < -330) *v = 0.0;
+    else if (exp + used > 310) *v = cnn_bits_f64(UINT64_C(0x7ff) << 52);
     else {
-        if (exp > 0) cnn_big_pow10(&a, (int)exp);
-        else cnn_big_pow10(&b, (int)-exp);
+        cnn_big_set(&b, 1);
+        cnn_big_pow10(exp > 0 ? &a : &b, (int)(exp > 0 ? exp : -exp));
         *v = cnn_quotient(&a, &b);
     }
     if (negative) *v = -*v;

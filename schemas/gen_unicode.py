@@ -3,7 +3,7 @@
 
     python3 gen_unicode.py > unicode.def
 
-Scripts come from the fontTools package, as Python has none. Python 3.11 and fontTools 4.60 made the
+Scripts come from the fontTools package, as Python has none. Python 3.11 and fontTools 4.68.0 made the
 file that is checked in: Unicode 14, scripts of Unicode 16 for the characters that 14 has.
 """
 
