@@ -66,6 +66,7 @@ static const char help_text[] =
     "  --dump PASS,...          print the model after import, dtype, train, agree, fold, simplify, rebuild or lower\n"
     "  --emit-onnx FILE         write the optimized model as ONNX\n"
     "  --timing                 time and memory of each pass\n"
+    "  --profile                generated code counts the time of each nest (cnncc-run --profile)\n"
     "  --list-ops               every operator: versions, support, gradient, types\n"
     "  --help, --version\n"
     "\n"
@@ -204,7 +205,7 @@ static bool *flag_of(Options *o, const char *name) {
         bool *flag;
     } flags[] = {{"--exact", &o->exact},     {"--relax", &o->relax}, {"--portable", &o->portable},
                  {"--example", &o->example}, {"--grad", &o->grad},   {"--train", &o->train},
-                 {"--timing", &o->timing},
+                 {"--timing", &o->timing}, {"--profile", &o->profile},
                  {"--frozen-bn", &o->frozen_bn}};
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
         if (!strcmp(flags[i].name, name)) return flags[i].flag;

@@ -414,6 +414,7 @@ static void put_run_array(Emit *e, Text *t, bool file) {
     int nsym = program_symbols(e->p, &sym);
     put(t, "static int %s_run_array(const cnn_ctx *ctx, const cnn_tensor *in, cnn_tensor *out) {\n", m);
     put(t, "    int st = 0;\n    const int threads = ctx->threads > 1 ? ctx->threads : 1;\n");
+    if (e->profile.n) put(t, "    double start = 0;\n    (void)start;\n");
     put(t, "    unsigned char *const work = (unsigned char *)ctx->work;\n    (void)in;\n    (void)st;\n    (void)threads;\n");
     put_inputs(e, t);
     put_guards(e, t);

@@ -384,6 +384,18 @@ static void put_params(Emit *e, const Uses *u, bool scratch, Text *f, Text *call
     if (!*comma) put(f, "void");
 }
 
+// --profile: what a call took is added to the nest's row of the table.
+static void put_profile(Emit *e, Text *call, const Stmt *s, int indent) {
+    need(e, "cnn_profile");
+    put(&e->profile, "    {\"");
+    for (const char *c = s->text ? s->text : "?"; *c; c++) put_n(&e->profile, *c < 32 || *c == '"' || *c == '\\' || *c == '?' ? "_" : c, 1);
+    put(&e->profile, "\", 0, 0, 0},\n");
+    indent_by(call, indent);
+    put(call, "cnn_profile_add(&%s_nests[%d], start, (double)(", e->prefix, e->nnest - 1);
+    put_ex(e, call, s->work ? s->work : e_int(0));
+    put(call, "));\n");
+}
+
 static void put_func(Emit *e, Text *call, const Stmt *s, int indent) {
     Uses uses = {0}, *u = &uses;
     declare(u, s->body);
@@ -412,10 +424,15 @@ static void put_func(Emit *e, Text *call, const Stmt *s, int indent) {
         put(&e->funcs, "static %s %s_n%d(", u->status ? "int" : "void", e->family, id);
         put_n(&e->funcs, f.s, f.n);
     }
+    if (e->opt->profile) {
+        indent_by(call, indent);
+        put(call, "start = cnn_profile_now();\n");
+    }
     indent_by(call, indent);
     put(call, u->status ? "if ((st = %s_n%d(%s))) return st;" : "%s_n%d(%s);", e->family, id, args.s ? args.s : "");
     if (shared && s->text) put(call, " /* %s */", s->text);
     put(call, "\n");
+    if (e->opt->profile) put_profile(e, call, s, indent);
 }
 
 static void put_index(Emit *e, Text *t, const Stmt *s, int indent) {

@@ -16,6 +16,7 @@ typedef struct {
     const char **need; int nneed, cap_need;
     const char **vec; int nvec, cap_vec; // vector types in use: "float 8"
     int nfunc, nnest;     // functions; nests, of which identical ones share a function
+    Text profile;         // --profile: rows of its table, one for each nest
     NameTable shared;     // functions by their share_key
     bool in_func;         // printing an outlined function: its status is `st`
     Buf **scratch; int nscratch; // of the function being printed, to be declared by each thread

@@ -81,6 +81,7 @@ void put_top(Emit *e, Text *t, const char *header) {
            "   (the results do not depend on them but for rounding). */\n");
     put(t, "#include \"%s\"\n", header);
     if (needs(e, "#math")) put(t, "#include <math.h>\n");
+    if (needs(e, "#time")) put(t, "#include <time.h>\n");
     if (needs(e, "#string")) put(t, "#include <string.h>\n");
     put(t, "#ifdef _OPENMP\n#include <omp.h>\n#define CNN_THREAD (size_t)omp_get_thread_num()\n#else\n#define CNN_THREAD (size_t)0\n#endif\n\n");
     if (needs(e, "#simd")) put(t, "#ifdef _OPENMP\n#define CNN_SIMD _Pragma(\"omp simd\")\n#else\n#define CNN_SIMD\n#endif\n\n");
@@ -138,6 +139,12 @@ bool emit_model(const Program *p, const Options *opt) {
     put_weights(e, &c);
     if (file) put_weights_check(e, &c);
     put(&c, "%s", e->funcs.s ? e->funcs.s : "");
+    if (e->profile.n) { // the one thing that is not re-entrant
+        put(&c, "static cnn_profile %s_nests[] = {\n", e->prefix);
+        put_n(&c, e->profile.s, e->profile.n);
+        put(&c, "    {0, 0, 0, 0},\n};\n\ncnn_profile *%s_profile(void);\ncnn_profile *%s_profile(void) {\n    return %s_nests;\n}\n\n",
+            e->prefix, e->prefix, e->prefix);
+    }
     put_n(&c, api.s, api.n);
     if (file) {
         if (!write_weights(e, with_ending(opt->output, ".bin"), size, &hash)) return false;

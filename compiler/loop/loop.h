@@ -114,6 +114,7 @@ struct Stmt {
     const Range *guard;
     int nbuf, nread; Buf **bufs; // ST_CALL; ST_COMMENT: alive from here on
     int narg; Ex *args;
+    Ex work;              // ST_FUNC: its multiply-adds, where it is a sum of products
     bool checked, heap; // ST_CALL
 };
 typedef struct Block Block; // statements being appended, with what is known there

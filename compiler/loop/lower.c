@@ -70,6 +70,14 @@ void lower_body(Lower *l, Root *r, Block *b) {
     if (bound) l->buf[r->val->id] = own;
 }
 
+// The multiply-adds of a root that is a sum of products; NULL: none.
+static Ex root_work(const Root *r) {
+    if (!r->reduce || r->reduce->node->fn != RED_ADD || r->reduce->node->op != P_reduce) return NULL;
+    const Val *x = r->reduce->node->in[0];
+    while (x->node->op == P_reshape || x->node->op == P_permute) x = x->node->in[0];
+    return x->node->op == P_map && x->node->fn == FN_mul ? val_numel(x) : NULL;
+}
+
 static void lower_root(Lower *l, Root *r, Block *b) {
     Node *n = r->val->node;
     bool direct = r->buf == l->buf[r->val->id]; // not a second copy of an output
@@ -82,7 +90,7 @@ static void lower_root(Lower *l, Root *r, Block *b) {
     }
     Block *body = block_new(l->main);
     lower_body(l, r, body);
-    append(b, (Stmt){.kind = ST_FUNC, .body = body->first, .buf = r->buf,
+    append(b, (Stmt){.kind = ST_FUNC, .body = body->first, .buf = r->buf, .work = root_work(r),
                      .text = r->expr->node->name ? r->expr->node->name : r->val->node->name});
 }
 

@@ -153,6 +153,10 @@ static bool load_so(const char *so_file, const char *prefix, const char *weights
     if (!at) at = dlsym(l->handle, "m_model");
     if (!at) return run_error("%s: no symbol %s (give --prefix NAME)", so_file, symbol);
     l->model = at;
+    (void)snprintf(symbol, sizeof symbol, "%s_profile", prefix);
+    cnn_profile *(*nests)(void);
+    *(void **)&nests = dlsym(l->handle, symbol);
+    if (nests) l->nests = nests();
     if (l->model->abi != 1) return run_error("%s: interface %d, this program knows 1", so_file, l->model->abi);
     return l->model->weights_size == 0 || map_weights(weights, l);
 }

@@ -19,6 +19,7 @@ typedef struct {
     size_t grow, allocated; /* grow: 1 in the first round, doubled after ECAPACITY */
     cnn_ctx ctx;
     Kept *kept; /* of each state */
+    cnn_profile *nests; /* of --profile, or NULL */
 } Call;
 
 const char *exec_status(int status) {
@@ -398,16 +399,19 @@ static double now_ms(void) {
 
 static int bench(const Call *c) {
     int n = c->plan->bench, status = CNN_OK;
-    double *ms = run_alloc((size_t)n * sizeof *ms);
+    double *ms = run_alloc((size_t)n * sizeof *ms), total = 0;
+    profile_reset(c->nests);
     for (int i = 0; i < n && status == CNN_OK; i++) {
         double t = now_ms();
         status = c->m->run(&c->ctx, c->in, c->out);
         ms[i] = now_ms() - t;
+        total += ms[i];
     }
     qsort(ms, (size_t)n, sizeof *ms, by_value);
     if (status == CNN_OK)
         printf("median %.3f ms  min %.3f ms  max %.3f ms  (%d runs, %d threads)\n", ms[n / 2], ms[0], ms[n - 1], n,
                c->ctx.threads);
+    if (status == CNN_OK && c->nests) profile_print(c->nests, n, total / n);
     free(ms);
     return status;
 }
@@ -436,7 +440,7 @@ static bool run_call(Call *c, Value *out) {
 bool exec_model(const Loaded *l, const RunPlan *plan, Value *in, size_t n_in, Value **out) {
     const cnn_model *m = l->model;
     size_t ni = (size_t)m->n_in, no = (size_t)m->n_out;
-    Call c = {.m = m, .plan = plan, .grow = 1};
+    Call c = {.m = m, .plan = plan, .grow = 1, .nests = plan->profile ? l->nests : NULL};
     Value *made = run_calloc(ni, sizeof *made);
     c.given = run_calloc(ni, sizeof *c.given);
     c.in = run_calloc(ni, sizeof *c.in);

@@ -6,6 +6,7 @@
 //   number.c   element types as numbers     compare.c expected against got
 //   pb.c npy.c files of values              test.c    test_data_set_* folders
 //                                           batch.c   many models, each in a process of its own
+//   profile.c  time by nest
 //   util.c     messages, files, processes
 #ifndef CNNCC_RUN_H
 #define CNNCC_RUN_H
@@ -15,6 +16,7 @@
 #include <stdio.h>
 
 #include "../abi.h"
+#include "../profile.h"
 
 enum { EXIT_MODEL = 1, EXIT_USAGE = 2, EXIT_BUG = 70, MAX_RANK = 32, PATH_ROOM = 4096 };
 
@@ -153,6 +155,7 @@ typedef enum { BUILD_OK, BUILD_REFUSED, BUILD_BROKEN } BuildResult;
 typedef struct {
     void *handle;
     const cnn_model *model;
+    cnn_profile *nests; /* of C made with --profile, ended by one without a name; else NULL */
     void *weights;
     size_t weights_bytes;
 } Loaded;
@@ -180,6 +183,7 @@ typedef struct {
     bool fill;    /* inputs that are missing are made up */
     Kept *kept;   /* of each state, or NULL: every run starts anew */
     int bench;    /* runs to time, 0: none; the median and so on are printed */
+    bool profile; /* the times of its nests, too */
 } RunPlan;
 
 /* Runs once (or `bench` times). `out` gets n_out values, which the caller frees. Inputs are paired
@@ -188,6 +192,12 @@ bool exec_model(const Loaded *l, const RunPlan *plan, Value *in, size_t n_in, Va
 /* The index of the port with this name, else `position` when that exists, else -1. */
 int exec_port(const cnn_port *port, int n, const char *name, int position);
 const char *exec_status(int status);
+
+/* ---- profile.c ---- */
+
+void profile_reset(cnn_profile *p);
+/* The nests by their time; `ms`: of a whole run. */
+void profile_print(cnn_profile *p, int runs, double ms);
 
 /* ---- compare.c ---- */
 
