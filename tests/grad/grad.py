@@ -124,6 +124,7 @@ def check(args, folder, name):
         raise AssertionError("there are no gradients")
     check_differences(compiled, feeds, grads, rng)
     check_float32(args, folder, name, feeds, grads)
+    check_written(args, folder, name, feeds)
 
 
 def check_float32(args, folder, name, feeds, grads):
@@ -135,6 +136,25 @@ def check_float32(args, folder, name, feeds, grads):
         err = np.abs(out[f"grad:{n}"] - want).max() / max(1e-2 * largest, np.abs(want).max())
         if not err < 2e-4:
             raise AssertionError(f"float32: grad:{n} differs by {err:.3g} of its range")
+
+
+def check_written(args, folder, name, feeds):
+    """The training graph as ONNX, run by onnxruntime, gives the same loss and gradients."""
+    import onnxruntime
+
+    path = folder / f"{name}_written.onnx"
+    _, _, _, compiled = compile_net(args, folder, name, np.float32, ["--grad", f"--emit-onnx={path}"])
+    feeds = {n: np.asarray(v, np.float32) if v.dtype.kind == "f" else v for n, v in feeds.items()}
+    want = values(compiled, feeds)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    got = session.run(None, {i.name: feeds[i.name] for i in session.get_inputs()})
+    largest = max(np.abs(v).max() for n, v in want.items() if n.startswith("grad:"))
+    for o, v in zip(session.get_outputs(), got, strict=True):
+        scale = max(1e-2 * largest, np.abs(want[o.name]).max()) if o.name.startswith("grad:") else np.abs(want[o.name]).max()
+        if not np.abs(v - want[o.name]).max() <= 1e-4 * scale:
+            raise AssertionError(f"{o.name} by onnxruntime differs by {np.abs(v - want[o.name]).max():.3g}")
 
 
 def check_choice(args, folder):
