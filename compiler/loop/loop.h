@@ -286,6 +286,7 @@ void states_roots(Lower *l); // after root_buffers: what is in place needs no ro
 const State *state_of(const Program *p, bool input, int port); // NULL: none
 // loop/pack.c: packed constants
 const Data *buf_data(Buf *b);      // a weight's elements, made now if they are to be packed
+void pack_share(Program *p);       // loads of a matrix that is packed, too, read it there: an embedding that is the last layer's weights
 int64_t pack_group(const Pack *k); // panels to be made at a time
 void pack_panels(const Pack *k, int64_t batch, int64_t first, int64_t count, void *to);
 // loop/plan.c: lifetimes, in place, offsets. require: the whole tree. sets: alias, offset, work_size.

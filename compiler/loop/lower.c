@@ -141,6 +141,7 @@ Program *lower(Graph *g, const Options *opt) {
     lower_graph(l, l->main);
     p->body = l->main->first;
     if (!opt || !opt->exact) sum_parts(l, p->body);
+    pack_share(p);
     plan(p, opt);
     return p;
 }
