@@ -37,7 +37,9 @@ static bool scattered_in_place(const Graph *g, const Val *x, const Val *y) {
     const Node *s = y->node;
     if (s->op != P_scatter || s->in[0] != x || users(g, x) != 1) return false;
     for (int i = s->id + 1; i < g->nnode; i++) {
-        Prim p = g->node[i]->op;
+        const Node *n = g->node[i];
+        Prim p = n->op;
+        if (p == P_scatter && n->in[1] == s->in[1] && n->out[0].shape[n->axis] == y->shape[s->axis]) continue; // checked with this one
         if (p == P_gather || p == P_scatter || p == P_if || p == P_loop || p == P_call) return false;
     }
     return true;

@@ -179,6 +179,15 @@ def scattered(opt):
     for i in (0, 5, 3, 3):
         s.check({"at": np.full((1, 3), i), "x": floats(1, 3)})
     s.unchanged_on(EINDEX, {"at": np.array([[1, 2, 6]]), "x": floats(1, 3)})
+    m = model([node("ScatterElements", ["a", "at", "x"], ["a2"], axis=0), node("Neg", ["x"], ["nx"]),
+               node("ScatterElements", ["b", "at", "nx"], ["b2"], axis=0), node("Mul", ["a2", "b2"], ["y"])],
+              [vi("a", T.FLOAT, [6, 3]), vi("b", T.FLOAT, [6, 3]), vi("at", T.INT64, [2, 3]), vi("x", T.FLOAT, [2, 3])],
+              [vi("a2", T.FLOAT, [6, 3]), vi("b2", T.FLOAT, [6, 3]), vi("y", T.FLOAT, [6, 3])])
+    s = Stepper(opt, m, "state_scatters", [("a", "a2", 0), ("b", "b2", 0)])
+    s.start(a=floats(6, 3), b=floats(6, 3))
+    for i in (0, 4, 2):
+        s.check({"at": np.array([[i] * 3, [i + 1] * 3]), "x": floats(2, 3)})
+    s.unchanged_on(EINDEX, {"at": np.array([[0, 1, 2], [3, 4, 6]]), "x": floats(2, 3)})
 
 
 def refused(opt):
