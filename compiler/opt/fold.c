@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Constant subgraphs become constants, where that does not cost bytes: views of constants stay views,
 // and what is computed is stored if it is no larger than what it is computed from, or small, or within
-// a budget for what grows (weights stored in a narrower type, which are cast before use).
+// a budget for what grows (weights stored in a narrower type, which are cast before use). A view that a loop
+// or another reader of memory needs is stored, too: it would be copied at each run.
 // An if whose condition is constant becomes the branch it takes.
 #include "opt/rewrite.h"
 
@@ -50,14 +51,14 @@ static void know(Known *k, const Node *n) {
     }
 }
 
-// Whether the value of a constant node should be stored.
-static bool worth(const Known *k, const Node *n, size_t *growth) {
+// Whether the value of a constant node should be stored. stored: a node uses it that reads memory.
+static bool worth(const Known *k, const Node *n, bool stored, size_t *growth) {
     size_t from = 0, bytes = k->bytes[n->out[0].id], full = 0;
     if (n->op == P_const || n->op == P_iota || n->op == P_dims || n->nout != 1 || !k->constant[n->out[0].id]) return false;
     constant_shape(&n->out[0], &full);
     for (int i = 0; i < n->nin; i++) from += k->bytes[n->in[i]->id];
     if (n->op == P_expand || n->op == P_window || n->op == P_copy) return false;
-    if (is_view(n->op)) return full <= SMALL_VIEW || bytes <= dt_size(n->out[0].dt);
+    if (is_view(n->op)) return full <= SMALL_VIEW || (stored && full <= from) || bytes <= dt_size(n->out[0].dt);
     if (bytes <= from || full <= SMALL || bytes <= dt_size(n->out[0].dt)) return true;
     if (bytes > 8 * from || bytes - from > *growth) return false;
     *growth -= bytes - from;
@@ -80,10 +81,13 @@ static void choose(Choices *c, const Graph *g) {
     bool *live = NEWN(bool, g->nnode + 1), *replace = NEWN(bool, g->nnode + 1);
     for (int i = 0; i < g->nnode; i++) know(&k, g->node[i]);
     for (int i = 0; i < g->nout; i++) live[g->out[i]->node->id] = true;
+    bool *stored = NEWN(bool, g->nnode + 1);
     for (int i = g->nnode - 1; i >= 0; i--) {
         Node *n = g->node[i];
         if (!live[i]) continue;
-        replace[i] = worth(&k, n, &c->growth) && val_const(&n->out[0]);
+        bool memory = n->op == P_if || n->op == P_loop || n->op == P_call || n->op == P_sort;
+        for (int j = 0; j < n->nin; j++) stored[n->in[j]->node->id] |= memory;
+        replace[i] = worth(&k, n, stored[i], &c->growth) && val_const(&n->out[0]);
         for (int j = 0; j < n->nin && !replace[i]; j++) live[n->in[j]->node->id] = true;
     }
     PUSH(c->v, c->n, c->cap, ((Choice){ g, replace }));
