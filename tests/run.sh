@@ -252,7 +252,7 @@ test_golden() { own_script golden 300; }
 test_probes() { own_script probes 300; }
 test_grad() { own_script grad 600; }
 test_text() { own_script text 300; }
-test_exporters() { own_script exporters 300; }
+test_exporters() { own_script exporters 600; } # its packages are half a gigabyte
 test_fuzz() { own_script fuzz 300; }
 
 # ---- all of it ----
