@@ -3,10 +3,20 @@
 
 A model comes from a package of a registry (`source` pinned, `path` inside it), or is a file of
 the folder that CNNCC_SHARED names. `inputs` has for each input its type, shape, and the range of
-valid values; `batch` the axis of each input along which samples stack; `tol` the difference from
-the reference that is allowed, as a part of each output's range: 1e-5, or more where the reference
-without its optimizations differs by as much from itself.
+valid values; `batch` the axis of each input along which samples stack; `sizes` further sizes that the
+same compiled file must take, as an extent for an axis of an input; `state` the output that each input
+of a streaming model comes from at the next step; `tol` the difference from the reference that is
+allowed, as a part of each output's range: 1e-5, or more where the reference without its optimizations
+differs by as much from itself.
 """
+
+def tokens(n):
+    return {x: {1: n} for x in ("input_ids", "attention_mask", "token_type_ids")}
+
+
+def edges(n):
+    return {"edge_index": {1: n}, **{x: {0: n} for x in ("edge_dist", "seq_sep", "same_residue", "is_hbond", "hb_cos")}}
+
 
 MODELS = [
     {
@@ -21,6 +31,7 @@ MODELS = [
             "state": ("float32", [2, 1, 128], 0.0, 0.0),
             "sr": ("int64", [], 16000, 16000),
         },
+        "state": {"state": "stateN"},
         "batch": {"input": 0, "state": 1},
     },
     {
@@ -35,6 +46,7 @@ MODELS = [
             "state": ("float32", [2, 1, 128], 0.0, 0.0),
             "sr": ("int64", [], 16000, 16000),
         },
+        "state": {"state": "stateN"},
         "batch": {"input": 0, "state": 1},
     },
     {
@@ -49,6 +61,8 @@ MODELS = [
             "h": ("float32", [1, 1, 128], -1.0, 1.0),
             "c": ("float32", [1, 1, 128], -1.0, 1.0),
         },
+        "sizes": [{"input": {0: 3}}, {"input": {0: 13}}],
+        "state": {"h": "hn", "c": "cn"},
         "batch": {},
     },
     {
@@ -62,6 +76,7 @@ MODELS = [
             "input": ("float32", [1, 576], -0.5, 0.5),
             "state": ("float32", [2, 1, 128], 0.0, 0.0),
         },
+        "state": {"state": "stateN"},
         "batch": {"input": 0, "state": 1},
     },
     {
@@ -76,6 +91,7 @@ MODELS = [
             "sr": ("int64", [], 16000, 16000),
             "state": ("float32", [2, 1, 128], 0.0, 0.0),
         },
+        "state": {"state": "stateN"},
         "batch": {"input": 0, "state": 1},
     },
     {
@@ -100,6 +116,7 @@ MODELS = [
         "inputs": {
             "x": ("binary", [1, 3, 320, 320], 0, 1),
         },
+        "sizes": [{"x": {2: 64, 3: 96}}, {"x": {2: 160, 3: 224}}],
         "batch": {"x": 0},
     },
     {
@@ -112,6 +129,7 @@ MODELS = [
         "inputs": {
             "x": ("binary", [1, 3, 48, 320], 0, 1),
         },
+        "sizes": [{"x": {3: 160}}, {"x": {3: 416}}],
         "batch": {"x": 0},
     },
     {
@@ -166,6 +184,7 @@ MODELS = [
             "is_hbond": ("binary", [120], 0, 1),
             "hb_cos": ("float32", [120], -1.0, 1.0),
         },
+        "sizes": [edges(50), edges(310)],
         "batch": {},
     },
     {
@@ -192,6 +211,7 @@ MODELS = [
             "diac_inputs": ("int64", [1, 24], 0, 1),
             "input_lengths": ("int64", [1], 24, 24),
         },
+        "sizes": [{"char_inputs": {1: 31}, "diac_inputs": {1: 31}}, {"char_inputs": {1: 50}, "diac_inputs": {1: 50}}],
         "batch": {"char_inputs": 0, "diac_inputs": 0, "input_lengths": 0},
     },
     {
@@ -204,6 +224,7 @@ MODELS = [
         "inputs": {
             "input_1": ("float32", [1, 40], 1.0, 30.0),
         },
+        "sizes": [{"input_1": {1: 7}}, {"input_1": {1: 90}}],
         "batch": {"input_1": 0},
     },
     {
@@ -216,6 +237,7 @@ MODELS = [
         "inputs": {
             "input_ids": ("int64", [1, 40], 2, 27),
         },
+        "sizes": [{"input_ids": {1: 9}}, {"input_ids": {1: 57}}],
         "batch": {"input_ids": 0},
     },
     {
@@ -228,6 +250,7 @@ MODELS = [
         "inputs": {
             "input": ("int64", [1, 40], 1, 29),
         },
+        "sizes": [{"input": {1: 9}}, {"input": {1: 57}}],
         "batch": {"input": 0},
     },
     {
@@ -240,6 +263,7 @@ MODELS = [
         "inputs": {
             "input": ("int64", [1, 40], 1, 29),
         },
+        "sizes": [{"input": {1: 9}}, {"input": {1: 57}}],
         "batch": {"input": 0},
     },
     {
@@ -254,6 +278,7 @@ MODELS = [
             "attention_mask": ("int64", [1, 32], 1, 1),
             "token_type_ids": ("int64", [1, 32], 0, 0),
         },
+        "sizes": [tokens(7), tokens(100)],
         "batch": {"input_ids": 0, "attention_mask": 0, "token_type_ids": 0},
     },
     {
@@ -338,6 +363,7 @@ MODELS = [
             "input_2": ("float32", [1, 1, 257], -1.0, 2.0),
             "input_3": ("float32", [1, 2, 128, 2], -2.0, 1.0),
         },
+        "state": {"input_3": "tf_op_layer_stack_2"},
         "batch": {},
     },
     {
@@ -350,6 +376,7 @@ MODELS = [
             "input_4": ("float32", [1, 1, 512], -1.0, 2.0),
             "input_5": ("float32", [1, 2, 128, 2], -2.0, 2.0),
         },
+        "state": {"input_5": "tf_op_layer_stack_5"},
         "batch": {},
     },
     {
@@ -364,6 +391,7 @@ MODELS = [
             "tra_cache": ("float32", [2, 3, 1, 1, 16], -1.0, 1.0),
             "inter_cache": ("float32", [2, 1, 33, 16], -1.0, 1.0),
         },
+        "state": {"conv_cache": "conv_cache_out", "tra_cache": "tra_cache_out", "inter_cache": "inter_cache_out"},
         "batch": {},
     },
     {
@@ -386,6 +414,7 @@ MODELS = [
         "inputs": {
             "input": ("float32", [1, 3, 320, 320], 0.0, 1.0),
         },
+        "sizes": [{"input": {2: 96, 3: 64}}, {"input": {2: 160, 3: 224}}],
         "batch": {"input": 0},
     },
     {
@@ -530,6 +559,8 @@ MODELS = [
             "data_input": ("float32", [2, 8, 3], -0.9, 1.0),
             "init_hidden": ("float32", [1, 2, 5], 0.0, 0.0),
         },
+        "sizes": [{"data_input": {1: 3}}, {"data_input": {1: 20}}],
+        "state": {"init_hidden": "hidden_out"},
         "batch": {"data_input": 0, "init_hidden": 1},
     },
     {

@@ -143,6 +143,26 @@ def stacked(model, feeds, n):
     return out
 
 
+def resized(feeds, sizes):
+    """The same inputs at other extents: repeated, or cut off."""
+    out = dict(feeds)
+    for name, axes in sizes.items():
+        for axis, n in axes.items():
+            out[name] = np.take(out[name], np.arange(n) % out[name].shape[axis], axis=axis)
+    return out
+
+
+def cases(model, feeds):
+    """(what it is, inputs) of each size that one compiled file must take."""
+    yield "", feeds
+    if model["batch"]:
+        yield "with batch 3 ", stacked(model, feeds, 3)
+    if model["batch"] and "sizes" not in model:
+        yield "with batch 5 ", stacked(model, feeds, 5)
+    for sizes in model.get("sizes", []):
+        yield "at " + ", ".join(f"{n}" for n in next(iter(sizes.values())).values()) + " ", resized(feeds, sizes)
+
+
 # ---- reference and subject ----
 
 
@@ -166,7 +186,11 @@ def session(path, precise):
     return ort.InferenceSession(any_locale(path), opts, providers=["CPUExecutionProvider"])
 
 
-def reference(path, feeds):
+def objects(feeds):
+    return {k: v.astype(object) if v.dtype.kind == "U" else v for k, v in feeds.items()}
+
+
+def open_session(path):
     try:  # its products of uint8 and int8 saturate in 16 bits on machines without VNNI unless it is told not to
         s = session(path, precise=True)
     except Exception:  # noqa: BLE001 - not every model can be loaded so
@@ -174,8 +198,12 @@ def reference(path, feeds):
             s = session(path, precise=False)
         except Exception as e:  # noqa: BLE001 - whatever it raises, there is no reference
             raise Absent(f"onnxruntime cannot load it: {str(e).splitlines()[0][:100]}") from e
-    feeds = {k: v.astype(object) if v.dtype.kind == "U" else v for k, v in feeds.items()}
-    return [o.name for o in s.get_outputs()], s.run(None, feeds)
+    return s
+
+
+def reference(path, feeds):
+    s = open_session(path)
+    return [o.name for o in s.get_outputs()], s.run(None, objects(feeds))
 
 
 def compile_model(opt, path, folder):
@@ -269,6 +297,28 @@ def check(opt, model, folder, path, feeds):
     return worst
 
 
+def stream(opt, model, folder, path, feeds, steps=50):
+    """The greatest difference in a stream, each program fed with its own state; the range is that of all steps."""
+    s = open_session(path)
+    names = [o.name for o in s.get_outputs()]
+    theirs, ours = dict(feeds), dict(feeds)
+    want, got = {n: [] for n in names}, {n: [] for n in names}
+    for step in range(steps):
+        for name, x in feeds.items():
+            if name not in model["state"] and x.dtype == np.float32:
+                theirs[name] = ours[name] = x * np.float32(np.cos(0.7 * step))
+        for name, w, g in zip(names, s.run(None, theirs), run_compiled(opt, folder, ours, names), strict=True):
+            want[name].append(w)
+            got[name].append(g)
+        for name, source in model["state"].items():
+            theirs[name], ours[name] = want[source][-1], got[source][-1]
+    worst = {n: difference(np.stack(want[n]), np.stack(got[n])) for n in names}
+    for name, d in worst.items():
+        if d > model["tol"]:
+            raise Wrong(f"output '{name}' differs by {d:.2g} of its range in a stream")
+    return max(worst.values())
+
+
 def nearer(opt, folder, path, feeds):
     """What to say of a model whose results are nearer to those in float64 than onnxruntime's; Wrong: they are not."""
     model, exact = onnx.load(path), folder / "float64.onnx"
@@ -299,18 +349,19 @@ def test(opt, model):
         feeds = inputs_of(model)
         reference(path, feeds)
         seconds = compile_model(opt, path, folder)
-        cases = [feeds, stacked(model, feeds, 3)] if model["batch"] else [feeds]
         word, texts = "passed", []
-        for x in cases:
+        for what, x in cases(model, feeds):
             try:
-                texts.append(f"{check(opt, model, folder, path, x):.1e} of the range")
+                texts.append(f"{what}{check(opt, model, folder, path, x):.1e} of the range")
             except Off as off:
                 word = "nearer"
                 try:
-                    texts.append(nearer(opt, folder, path, x))
+                    texts.append(what + nearer(opt, folder, path, x))
                 except ValueError:  # no form in float64
                     raise off from None
-        return word, f"{', with batch 3 '.join(texts)}; cnncc {seconds[0]:.1f} s, cc {seconds[1]:.1f} s"
+        if "state" in model:
+            texts.append(f"in 50 steps {stream(opt, model, folder, path, feeds):.1e}")
+        return word, f"{', '.join(texts)}; cnncc {seconds[0]:.1f} s, cc {seconds[1]:.1f} s"
     except Absent as e:
         return "absent", str(e)
     except Refused as e:
