@@ -190,20 +190,34 @@ static int64_t place_fixed(Buf **v, int n) {
     return top;
 }
 
+static Ex raw_bytes(const Buf *b) { return e_mul(b->size, e_int((int64_t)dt_size(b->dt))); }
+
+// A buffer takes a free slot that is provably large enough, else one that is provably smaller, which
+// grows; sizes are compared before they are rounded up, which hides their order.
 static Ex place_symbolic(Buf **v, int n, Ex top) {
-    Buf **slot = NEWN(Buf *, n + 1); // the first holder of each slot; last: when it is free
-    int *until = NEWN(int, n + 1), ns = 0;
+    Buf **slot = NEWN(Buf *, n + 1); // the largest holder of each slot
+    int *until = NEWN(int, n + 1), *of = NEWN(int, n + 1), ns = 0;
     for (int i = 0; i < n; i++) { // in order of birth
-        int k = 0;
-        for (; k < ns; k++)
-            if (until[k] < v[i]->first && e_le(bytes(v[i]), bytes(slot[k]))) break;
-        if (k == ns) {
-            slot[ns++] = v[i];
-            v[i]->offset = top;
-            top = e_add(top, bytes(v[i]));
-        } else v[i]->offset = slot[k]->offset;
+        int fits = -1, grows = -1;
+        Ex size = raw_bytes(v[i]);
+        for (int k = 0; k < ns; k++) {
+            if (until[k] >= v[i]->first) continue;
+            Ex room = raw_bytes(slot[k]);
+            if (e_le(size, room)) {
+                if (fits < 0 || e_le(room, raw_bytes(slot[fits]))) fits = k;
+            } else if (e_le(room, size) && (grows < 0 || e_le(raw_bytes(slot[grows]), room))) grows = k;
+        }
+        int k = fits >= 0 ? fits : grows >= 0 ? grows : ns++;
+        if (fits < 0) slot[k] = v[i];
+        of[i] = k;
         until[k] = v[i]->last;
     }
+    Ex *at = NEWN(Ex, ns + 1);
+    for (int k = 0; k < ns; k++) {
+        at[k] = top;
+        top = e_add(top, bytes(slot[k]));
+    }
+    for (int i = 0; i < n; i++) v[i]->offset = at[of[i]];
     return top;
 }
 
