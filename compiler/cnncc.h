@@ -14,7 +14,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-enum { MAX_RANK = 32 };
+enum { MAX_RANK = 32, RANK_NO_ITEMS = -2 };
 
 // ---- base/arena.c: memory of one compilation, freed as a whole ------------------------------
 // Sizes are bytes; the memory is zeroed and 16-byte aligned. Running out of memory ends the
@@ -179,8 +179,8 @@ struct Val {
     DType dt;        // element type; of a sequence or optional, its items'
     DType key;       // K_MAP or sequences of maps: key type
     Kind item;       // K_SEQ, K_OPT: what the items are
-    int rank;        // -1: items of a sequence differ
-    const Ex *shape;
+    int rank;        // of other kinds than tensors: of their items; -1: unknown, or they differ; RANK_NO_ITEMS: there are none so far
+    const Ex *shape; // an extent of -1: differs from item to item
     const Ex *elems; // of a small integer tensor: its elements as expressions, where known; else NULL
     const char *name;// a name of the model, where one stands for this value
 };
@@ -269,6 +269,11 @@ struct CallDef { const char *name; const char *why; };
 #define CALL(name, why) extern const CallDef call_##name;
 #include "tensor/call.def"
 #undef CALL
+
+// ---- tensor/list.c: types of sequences and optionals -------------------------------------------------------
+Val list_type(Kind kind, Kind item, DType dt, int rank, const Ex *shape); // of items of that type; extents that are no numbers differ
+Val list_join(const Val *a, const Val *b);                                // of what is one or the other; require: equal kinds and element types
+bool list_same_type(const Val *a, const Val *b);
 
 // ---- tensor/eval.c: the interpreter ------------------------------------------------------------------------
 // Runs a graph on inputs; symbols take the values that the inputs' shapes give. Shares no lowering and no

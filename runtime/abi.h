@@ -40,14 +40,16 @@ typedef struct { double re, im; } cnn_complex128;
    in `shape`, and the call writes the true shape. */
 typedef struct { void *data; size_t cap; int64_t *shape; int32_t type, rank; } cnn_tensor;
 
-/* A sequence of tensors. A map is a sequence of two: keys, values. Room for `cap` items. */
+/* A sequence of tensors. A map is a sequence of two: keys, values. As an output the caller gives room for `cap`
+   items, each like an output of its own. It is passed as the `data` of a cnn_tensor. An optional that is absent
+   has `data` NULL: as an input from the caller, as an output from the call. */
 typedef struct { cnn_tensor *item; size_t count, cap; } cnn_sequence;
 
 /* What one call works with: the weights (NULL when they are inline), the work area (64-byte
    aligned), the seed of random operators, the number of threads (0 means 1). */
 typedef struct { const void *weights; void *work; size_t work_size; uint64_t seed; int threads; } cnn_ctx;
 
-enum cnn_kind { CNN_TENSOR = 0, CNN_SEQUENCE = 1, CNN_SEQUENCE_OF_MAPS = 2, CNN_OPTIONAL = 3 };
+enum cnn_kind { CNN_TENSOR = 0, CNN_SEQUENCE = 1, CNN_SEQUENCE_OF_MAPS = 2, CNN_OPTIONAL = 3, CNN_OPTIONAL_SEQUENCE = 4 };
 
 /* One graph input or output. `dim[i]` is its fixed extent, or -1 and `sym[i]` the index of its
    symbol, or -1 when the extent is computed by the run (an output's). */

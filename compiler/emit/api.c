@@ -52,7 +52,7 @@ static const char *upper(const char *s) {
 }
 
 static const char *port_kind(const Val *v) {
-    return v->kind == K_TENSOR ? "CNN_TENSOR" : v->kind == K_OPT ? "CNN_OPTIONAL" : v->item == K_MAP ? "CNN_SEQUENCE_OF_MAPS" : "CNN_SEQUENCE";
+    return v->kind == K_TENSOR ? "CNN_TENSOR" : v->kind == K_OPT ? (v->item == K_SEQ ? "CNN_OPTIONAL_SEQUENCE" : "CNN_OPTIONAL") : v->item == K_MAP ? "CNN_SEQUENCE_OF_MAPS" : "CNN_SEQUENCE";
 }
 
 static bool is_fixed(const Program *p) {
@@ -91,6 +91,11 @@ static const char *field(const Graph *g, int i, bool input) {
 }
 
 static void put_shape_comment(Text *t, const Val *v) {
+    if (v->kind != K_TENSOR) {
+        const char *what = v->kind == K_SEQ ? "sequence" : v->item == K_SEQ ? "optional sequence" : "optional";
+        put(t, "/* %s of %s%s */", what, v->item == K_MAP ? "maps to " : "", dt_onnx_name(v->dt));
+        return;
+    }
     put(t, "/* %s [", dt_onnx_name(v->dt));
     for (int k = 0; k < v->rank; k++) put(t, "%s%s", k ? ", " : "", e_str(v->shape[k]));
     put(t, "] */");
@@ -243,7 +248,7 @@ static void put_ports(Emit *e, Text *t, bool input) {
         put(t, "static const int64_t %s_%s%d_dim[] = {", m, what, i);
         for (int k = 0; k < v->rank; k++) {
             int64_t c = -1;
-            if (v->kind == K_TENSOR) e_is_const(v->shape[k], &c); // keys and values of maps differ in size
+            if (v->item != K_MAP) e_is_const(v->shape[k], &c); // keys and values of maps differ in size
             put(t, "%lld, ", (long long)c);
         }
         put(t, "0};\nstatic const int32_t %s_%s%d_sym[] = {", m, what, i);
@@ -331,6 +336,7 @@ static void put_inputs(Emit *e, Text *t) {
     bool *bound = NEWN(bool, nsym + 1);
     for (int i = 0; i < g->nin; i++) {
         const Val *v = g->in[i];
+        if (v->kind != K_TENSOR) continue; // loop/list.c
         put(t, "    if (!in[%d].data || in[%d].type != %d || in[%d].rank != %d) return CNN_ESHAPE;\n", i, i, (int)v->dt, i, v->rank);
         for (int k = 0; k < v->rank; k++) {
             int s = -1;
@@ -357,7 +363,7 @@ static void put_pointers(Emit *e, Text *t) {
         const Buf *b = e->p->bufs[i];
         if (b->last < 0 && b->kind != B_OUTPUT) continue;
         const char *c = c_type(b->dt);
-        if (b->kind == B_INPUT) {
+        if (b->kind == B_INPUT && b->val->kind == K_TENSOR) {
             const char *k = b->state ? "" : "const ";
             put(t, "    %s%s *const %s = (%s%s *)in[%d].data;\n", k, c, b->name, k, c, b->port);
         }

@@ -488,9 +488,10 @@ static void put_helper_call(Emit *e, Text *t, const Stmt *s, int indent) {
     }
     indent_by(t, indent);
     const char *comma = s->buf || s->heap ? ", " : "";
-    bool checked = s->buf || s->checked;
+    bool checked = !s->var && (s->buf || s->checked);
+    if (s->var) put(t, "const int64_t %s = ", c_var(s->var));
     put(t, "%s%s(", checked ? "if ((st = " : "", s->text);
-    if (s->buf) put(t, "&out[%d]", s->buf->port);
+    if (s->buf) put(t, "&%s[%d]", s->buf->kind == B_INPUT ? "in" : "out", s->buf->port);
     if (s->heap) put(t, "&heap");
     for (int i = 0; i < s->nbuf; i++) {
         Ex at;
@@ -504,7 +505,13 @@ static void put_helper_call(Emit *e, Text *t, const Stmt *s, int indent) {
         put_ex(e, t, s->args[i]);
         comma = ", ";
     }
-    put(t, checked ? "))) return st;\n" : ");\n");
+    put(t, checked ? "))) return st;
+" : ");
+");
+    if (!s->var) return;
+    indent_by(t, indent);
+    put(t, "(void)%s;
+", c_var(s->var));
 }
 
 static void put_stmt(Emit *e, Text *t, const Stmt *s, int indent) {

@@ -37,6 +37,7 @@ Attr attr_of_proto(Op *o, const Onnx__AttributeProto *p, Scope *scope) {
     a.tensor = p->t;
     a.sparse = p->sparse_tensor;
     a.graph = p->g;
+    a.tp = p->tp;
     size_t n = 0;
     if (a.type == SCHEMA_ATTR_FLOATS) n = p->n_floats, a.floats = p->floats;
     if (a.type == SCHEMA_ATTR_INTS) n = p->n_ints, a.ints = p->ints;
@@ -49,7 +50,7 @@ Attr attr_of_proto(Op *o, const Onnx__AttributeProto *p, Scope *scope) {
     if (n > INT32_MAX) op_fail(o, "attribute %s is too long", a.name);
     a.n = (int)n;
     if ((a.type == SCHEMA_ATTR_TENSOR && !a.tensor) || (a.type == SCHEMA_ATTR_GRAPH && !a.graph) ||
-        (a.type == SCHEMA_ATTR_SPARSE_TENSOR && !a.sparse))
+        (a.type == SCHEMA_ATTR_SPARSE_TENSOR && !a.sparse) || (a.type == SCHEMA_ATTR_TYPE_PROTO && !a.tp))
         op_fail(o, "attribute %s has no value", a.name);
     return a;
 }

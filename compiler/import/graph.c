@@ -166,10 +166,8 @@ static void import_output(Scope *s, const char *name, const char *option) {
     Val *v = scope_find(s, name);
     if (!v)
         error("%soutput '%s' is not defined%s", s->where, name, option);
-    else if (v != &poison && v->kind != K_TENSOR && !(v->kind == K_SEQ && v->item == K_MAP))
-        error("output '%s' is %s; only tensors and sequences of maps are supported as outputs", name, val_type(v));
     else if (v != &poison)
-        graph_output(s->g, v, intern(name));
+        graph_output(s->g, sequence_run(s->g, v), intern(name));
 }
 
 void import_graph(Importer *im, Graph *g, const Onnx__GraphProto *p) {

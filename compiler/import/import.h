@@ -106,6 +106,7 @@ struct Attr {
     const Onnx__TensorProto *tensor;
     const Onnx__SparseTensorProto *sparse;
     const Onnx__GraphProto *graph;
+    const Onnx__TypeProto *tp;
     Scope *scope; // where graph's outer names are
 };
 const Attr *attr_find(const Attr *a, int n, const char *interned_name);

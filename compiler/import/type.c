@@ -97,13 +97,59 @@ static Val *map_input(Graph *g, const char *name, const Onnx__TypeProto__Map *m)
     return &b_call(g, &call_map_of, 2, in, NULL, 0, 1, &type)->out[0];
 }
 
+// A sequence or optional as it is declared: of its items the element type, and what is fixed of their
+// shape. False: not supported.
+static bool list_of_proto(const Onnx__TypeProto *t, Val *v) {
+    Kind kind[2] = {K_TENSOR, K_TENSOR};
+    int depth = 0;
+    Val type = {.kind = K_TENSOR};
+    for (; t && t->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE; depth++) {
+        if (depth == 2) return false;
+        if (t->value_case == ONNX__TYPE_PROTO__VALUE_SEQUENCE_TYPE && t->sequence_type) {
+            kind[depth] = K_SEQ;
+            t = t->sequence_type->elem_type;
+        } else if (t->value_case == ONNX__TYPE_PROTO__VALUE_OPTIONAL_TYPE && t->optional_type && depth == 0) {
+            kind[depth] = K_OPT;
+            t = t->optional_type->elem_type;
+        } else return false;
+    }
+    if (!t || !t->tensor_type || t->tensor_type->elem_type <= DT_NONE || t->tensor_type->elem_type >= DT_COUNT) return false;
+    if (kind[0] == K_SEQ && kind[1] == K_SEQ) return false;
+    const Onnx__TensorShapeProto *s = t->tensor_type->shape;
+    if (s && s->n_dim > MAX_RANK) return false;
+    Ex shape[MAX_RANK];
+    int rank = s ? (int)s->n_dim : -1;
+    for (int i = 0; i < rank; i++) {
+        const Onnx__TensorShapeProto__Dimension *d = s->dim[i];
+        bool fixed = d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE && d->dim_value >= 0;
+        shape[i] = e_int(fixed ? d->dim_value : -1);
+    }
+    type = list_type(kind[0], kind[1], (DType)t->tensor_type->elem_type, rank, shape);
+    *v = type;
+    return true;
+}
+
+bool attr_type(Op *o, const char *name, Val *type) {
+    const Attr *a = attr_find(o->attr, o->nattr, intern(name));
+    if (!a || !a->tp) return false;
+    if (!list_of_proto(a->tp, type)) op_fail(o, "attribute %s is a type that is not supported", name);
+    return true;
+}
+
+static Val *import_list(Graph *g, const Onnx__ValueInfoProto *p) {
+    Val type;
+    if (!p->type || !list_of_proto(p->type, &type)) {
+        error("input '%s' is of a type that is not supported", p->name);
+        return &poison;
+    }
+    type.name = intern(p->name);
+    return b_param(g, &type);
+}
+
 Val *import_input(Importer *im, Graph *g, const Onnx__ValueInfoProto *p) {
     const Onnx__TypeProto *t = p->type;
     if (t && t->value_case == ONNX__TYPE_PROTO__VALUE_MAP_TYPE) return map_input(g, p->name, t->map_type);
-    if (!t || t->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE) {
-        error("input '%s' is no tensor; only tensors are supported as inputs", p->name);
-        return &poison;
-    }
+    if (!t || t->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE) return import_list(g, p);
     const Onnx__TypeProto__Tensor *tensor = t->tensor_type;
     if (tensor->elem_type <= DT_NONE || tensor->elem_type >= DT_COUNT) {
         error("input '%s' has element type %d, which is not supported", p->name, (int)tensor->elem_type);

@@ -3,20 +3,6 @@
 #include "loop/loop.h"
 #include <string.h>
 
-// A call's helper writes its result straight to the caller.
-static void lower_zip_map(Lower *l, Node *n, Block *b) {
-    Val *keys = n->in[0], *x = n->in[1];
-    Buf **bufs = NEWN(Buf *, 2), *out = l->buf[n->out[0].id];
-    Ex *args = NEWN(Ex, 6);
-    if (out->kind != B_OUTPUT) fatal("%s: a sequence of maps is only supported as an output", n->name);
-    bufs[0] = in_memory(l, keys, b), bufs[1] = in_memory(l, x, b);
-    args[0] = e_int(keys->dt), args[1] = e_int((int64_t)dt_size(keys->dt));
-    args[2] = e_int(x->dt), args[3] = e_int((int64_t)dt_size(x->dt));
-    args[4] = x->shape[0], args[5] = x->shape[1];
-    append(b, (Stmt){.kind = ST_CALL, .text = "cnn_zip_map", .buf = out, .nbuf = 2, .nread = 2, .bufs = bufs, .narg = 6, .args = args});
-}
-
-
 // cnn_NAME(operands…, results…, args…), which gives a status.
 static Stmt helper(Lower *l, const Node *n, const char *text, int narg, const Ex *args, Block *b) {
     Buf **bufs = NEWN(Buf *, n->nin + n->nout);
@@ -39,10 +25,7 @@ static Ex dim0(const Node *n, int operand) { return n->in[operand]->shape[0]; }
 
 void lower_call(Lower *l, Node *n, Block *b) {
     const Val *x = n->nin ? n->in[0] : NULL, *y = &n->out[0];
-    if (n->call == &call_zip_map) {
-        lower_zip_map(l, n, b);
-        return;
-    }
+    if (lower_list(l, n, b)) return;
     Stmt s;
     Ex count = x ? val_numel(x) : e_int(0);
     if (n->call == &call_string_concat || n->call == &call_string_print) {

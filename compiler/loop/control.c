@@ -163,6 +163,10 @@ static void lower_branch(Lower *l, Node *n, Graph *g, Block *b) {
     c->main = b;
     lower_graph(c, b);
     for (int i = 0; i < n->nout; i++) {
+        if (n->out[i].kind != K_TENSOR) {
+            list_copy(c, g->out[i], l->buf[n->out[i].id], b);
+            continue;
+        }
         for (int k = 0; k < n->out[i].rank; k++)
             if (n->out[i].shape[k] != g->out[i]->shape[k]) set_int(b, n->out[i].shape[k], g->out[i]->shape[k], NULL, true);
         check_room(c, l->buf[n->out[i].id], val_numel(g->out[i]), b);
@@ -178,6 +182,7 @@ static void lower_if(Lower *l, Node *n, Block *b) {
         Val *v = &n->out[i];
         Buf *buf = bufs[i] = l->buf[v->id];
         Ex bound = e_int(1);
+        if (v->kind != K_TENSOR) continue;
         for (int k = 0; k < v->rank; k++) {
             Ex p = then_g->out[i]->shape[k], q = else_g->out[i]->shape[k];
             if (p != q) set_int(b, v->shape[k], e_int(0), NULL, false);
@@ -198,6 +203,7 @@ static void lower_if(Lower *l, Node *n, Block *b) {
 // Whether the run may find carried value i in another shape after an iteration: then it has a place of its
 // own in each.
 static bool varies(const Node *n, const Graph *body, int i) {
+    if (n->out[i].kind != K_TENSOR) return true;
     for (int k = 0; k < body->in[2 + i]->rank; k++) {
         Ex is = body->in[2 + i]->shape[k], first = n->in[2 + i]->shape[k], next = body->out[1 + i]->shape[k];
         if (next != is && next != first) return true;
@@ -208,7 +214,7 @@ static bool varies(const Node *n, const Graph *body, int i) {
 // The extents of carried values, of the body's parameters and of the results, as they start: variables.
 static void carried_extents(Lower *l, const Node *n, const Graph *body, const bool *vary, Block *b) {
     for (int i = 0; i < n->axis; i++)
-        for (int k = 0; k < n->out[i].rank; k++) {
+        for (int k = 0; k < n->out[i].rank && n->out[i].kind == K_TENSOR; k++) {
             Ex is = body->in[2 + i]->shape[k], first = n->in[2 + i]->shape[k], to = n->out[i].shape[k];
             if (is != first) {
                 set_int(b, is, first, NULL, false);
@@ -226,6 +232,7 @@ static void carried_extents(Lower *l, const Node *n, const Graph *body, const bo
 // the value has no fixed place.
 static Buf *state_buf(Lower *l, const Node *n, int i, bool vary, Block *b) {
     Buf *buf = l->buf[n->out[i].id];
+    if (n->out[i].kind != K_TENSOR) return buf;
     if (vary && buf->kind != B_WORK) {
         buf = buf_new(l->prog, B_WORK, buf->dt, buf->rank, buf->shape, arena_printf("state%d", l->prog->nbufs));
         buf->val = (Val *)(uintptr_t)&n->out[i];
@@ -245,6 +252,12 @@ static void next_states(Lower *c, const Node *n, const bool *vary, Buf **state, 
     for (int i = 0; i < n->axis; i++) {
         Val *v = g->out[1 + i];
         if (!vary[i] && (v == g->in[2 + i] || v->node->op != P_input)) continue;
+        if (v->kind != K_TENSOR) {
+            if (c->buf[v->id] == state[i]) continue; // as it was, or grown where it is
+            next[i] = list_buf(c, v, arena_printf("next%d", c->prog->nbufs));
+            list_copy(c, v, next[i], b);
+            continue;
+        }
         next[i] = buf_new(c->prog, B_WORK, v->dt, v->rank, v->shape, arena_printf("next%d", c->prog->nbufs));
         next[i]->slack = vary[i] ? state[i]->slack : 0;
         if (vary[i]) {
@@ -262,7 +275,7 @@ static void next_states(Lower *c, const Node *n, const bool *vary, Buf **state, 
         c->buf[v->id] = own;
     }
     for (int i = 0; i < n->axis; i++) {
-        if (!vary[i]) continue;
+        if (!vary[i] || !next[i]) continue;
         Buf **pair = NEWN(Buf *, 2);
         pair[0] = state[i], pair[1] = next[i];
         append(b, (Stmt){.kind = ST_SWAP, .nbuf = 2, .bufs = pair});
@@ -274,7 +287,7 @@ static void next_extents(const Node *n, const Graph *g, const bool *vary, Block 
     Ex *is = NULL, *by = NULL;
     int count = 0, cap = 0, cap_by = 0;
     for (int i = 0; i < n->axis; i++)
-        for (int k = 0; vary[i] && k < n->out[i].rank; k++) {
+        for (int k = 0; vary[i] && n->out[i].kind == K_TENSOR && k < n->out[i].rank; k++) {
             Ex first = n->in[2 + i]->shape[k], var[2] = {g->in[2 + i]->shape[k], n->out[i].shape[k]};
             Ex next = var[0] != first || var[1] != first ? new_int("next", 0, INT64_MAX) : NULL;
             if (next) set_int(b, next, g->out[1 + i]->shape[k], NULL, false);
@@ -364,7 +377,8 @@ static void lower_loop(Lower *l, Node *n, Block *b) {
     for (int i = 0; i < n->nout; i++) state[i] = i < ncarry ? state_buf(l, n, i, vary[i], b) : l->buf[n->out[i].id];
     start_results(b, n->nout, state);
     for (int i = 0; i < ncarry; i++) {
-        nest_copy(l, n->in[2 + i], state[i], NULL, b);
+        if (n->in[2 + i]->kind == K_TENSOR) nest_copy(l, n->in[2 + i], state[i], NULL, b);
+        else list_copy(l, n->in[2 + i], state[i], b);
         c->buf[g->in[2 + i]->id] = state[i];
     }
     for (int i = ncarry; i < n->nout; i++) start_rows(n, i, b);
@@ -380,6 +394,7 @@ static void lower_loop(Lower *l, Node *n, Block *b) {
     Block *body = block_new(b);
     body->tail = &s->body;
     c->main = body;
+    c->ncarry = ncarry;
     gen_bind(body, g->in[0], NULL, sx_index(I64, it));
     gen_bind(body, g->in[1], NULL, sx_index(BOOL, cond));
     lower_prepare(c, false);

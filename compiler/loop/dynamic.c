@@ -118,7 +118,7 @@ void lower_loads(Lower *l, const Node *n, Block *b) {
         if (n ? v->node == n : !l->root[v->id]) declare(l, b, l->load[i]);
     }
     for (int i = 0; n && (n->op == P_if || n->op == P_loop) && i < n->nout; i++)
-        for (int k = 0; k < n->out[i].rank; k++) have_symbol(l->prog, n->out[i].shape[k]);
+        for (int k = 0; k < n->out[i].rank && n->out[i].kind == K_TENSOR; k++) have_symbol(l->prog, n->out[i].shape[k]);
     lower_guards(l, b);
 }
 

@@ -89,7 +89,7 @@ typedef enum {
     ST_INT,     // declare the integer var = e or value (also a symbol that the run computes); unroll: assign it
     ST_IF,      // where value, or all guards, hold: body, else els
     ST_WHILE,   // while all guards hold: body
-    ST_CALL,    // text(bufs, args): a runtime helper; it only reads the first nread buffers; with buf, an output, text(&out, bufs, args) gives a status, with `checked` it does too; `heap`: &heap comes first
+    ST_CALL,    // text(bufs, args): a runtime helper; it only reads the first nread buffers; with buf, an input or output, text(&port, bufs, args) gives a status, with `checked` it does too; with var it gives that integer; `heap`: &heap comes first
     ST_FUNC,    // body outlined as a function of its own
     ST_COMMENT, // text
     ST_BLOCK,   // { body }
@@ -159,6 +159,7 @@ struct Lower {
     Root *roots; int nroots, cap_roots;
     Block *main;     // the function's body
     Val **capture;   // of a region, by value id: the outer value that a parameter stands for, or NULL
+    int ncarry;      // of a loop's body: parameters that are carried
     int next_local;
     Ex *load; int nload, cap_load; // elements of values of g that expressions read
     bool *guarded;   // by guard: checked
@@ -269,6 +270,12 @@ void lower_prepare(Lower *l, bool top); // fuse, buffers, layout
 Buf *in_memory(Lower *l, Val *v, Block *b); // v's buffer, row-major; filled here where v has no such one
 // loop/call.c: call operators
 void lower_call(Lower *l, Node *n, Block *b);
+// loop/list.c: sequences and optionals that the run knows
+bool lower_list(Lower *l, Node *n, Block *b); // false: another call operator
+Buf *list_buf(Lower *l, Val *v, const char *name);
+void list_copy(Lower *l, Val *v, Buf *to, Block *b);
+void list_input(Lower *l, Val *v, Buf *port, Block *b);
+void list_output(Lower *l, Val *v, Buf *port, Block *b);
 // loop/dynamic.c: extents that only the run knows
 void find_loads(Lower *l);                                // sets load
 void lower_loads(Lower *l, const Node *n, Block *b);      // after n: its elements that expressions read become variables, guards are checked; NULL: parameters

@@ -33,7 +33,7 @@ static void leaf_buffers(Lower *l) {
 static void root_buffers(Lower *l, bool top) {
     for (int i = 0; top && i < l->g->nout; i++) {
         Val *v = l->g->out[i];
-        if (!l->root[v->id] || l->buf[v->id] || v->node->op == P_const || v->node->op == P_input || state_of(l->prog, false, i)) continue;
+        if (v->kind != K_TENSOR || !l->root[v->id] || l->buf[v->id] || v->node->op == P_const || v->node->op == P_input || state_of(l->prog, false, i)) continue;
         l->buf[v->id] = value_buf(l, B_OUTPUT, v);
         l->buf[v->id]->port = i;
         l->prog->out[i] = l->buf[v->id];
@@ -41,7 +41,8 @@ static void root_buffers(Lower *l, bool top) {
     for (int i = 0; i < l->nroots; i++) {
         Node *n = l->roots[i].val->node;
         for (int k = 0; k < n->nout; k++)
-            if (!l->buf[n->out[k].id] ) l->buf[n->out[k].id] = value_buf(l, B_WORK, &n->out[k]);
+            if (!l->buf[n->out[k].id])
+                l->buf[n->out[k].id] = n->out[k].kind == K_TENSOR ? value_buf(l, B_WORK, &n->out[k]) : list_buf(l, &n->out[k], identifier(n->name, l->prog->nbufs));
         l->roots[i].buf = l->buf[l->roots[i].val->id];
     }
     for (int i = 0; top && i < l->g->nout; i++) { // an input, a constant, or a value given out twice
@@ -81,8 +82,12 @@ static Ex root_work(const Root *r) {
 static void lower_root(Lower *l, Root *r, Block *b) {
     Node *n = r->val->node;
     bool direct = r->buf == l->buf[r->val->id]; // not a second copy of an output
-    for (int i = 0; i < n->nout && n->out[i].kind == K_TENSOR && (!r->at || e_is(r->at, 0)); i++)
-        check_room(l, direct ? l->buf[n->out[i].id] : r->buf, val_numel(direct ? &n->out[i] : r->val), b);
+    if (!direct && r->val->kind != K_TENSOR) {
+        list_output(l, r->val, r->buf, b);
+        return;
+    }
+    for (int i = 0; i < n->nout && (!r->at || e_is(r->at, 0)); i++)
+        if (n->out[i].kind == K_TENSOR) check_room(l, direct ? l->buf[n->out[i].id] : r->buf, val_numel(direct ? &n->out[i] : r->val), b);
     if (direct && (n->op == P_scatter || n->op == P_sort || n->op == P_scan || n->op == P_if || n->op == P_loop ||
                    n->op == P_call || n->op == P_random)) {
         lower_node(l, n, b);
@@ -138,6 +143,8 @@ Program *lower(Graph *g, const Options *opt) {
     if (opt) states_find(l);
     lower_prepare(l, true);
     l->main = block_new(NULL);
+    for (int i = 0; i < g->nin; i++)
+        if (g->in[i]->kind != K_TENSOR && l->uses[g->in[i]->id]) list_input(l, g->in[i], p->in[i], l->main);
     lower_graph(l, l->main);
     p->body = l->main->first;
     if (!opt || !opt->exact) sum_parts(l, p->body);

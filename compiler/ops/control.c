@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Constants, and operators with sub-graphs.
 #include "ops/op.h"
+#include "ops/sequence.h"
 
 #include <string.h>
 
@@ -86,11 +87,13 @@ static void order_params(Graph *g, int nown, Val *const *own, int nall, Val *con
     for (int i = 0; i < nall; i++) PUSH(g->in, g->nin, g->cap_in, in[i]);
 }
 
-static void check_branches(Op *o, const Graph *a, const Graph *b) {
+static void check_branches(Op *o, Graph *a, Graph *b) {
     for (int i = 0; i < o->nout; i++) {
+        a->out[i] = sequence_run(a, a->out[i]);
+        b->out[i] = sequence_run(b, b->out[i]);
         const Val *x = a->out[i], *y = b->out[i];
-        if (x->kind != K_TENSOR || y->kind != K_TENSOR)
-            op_fail(o, "a sequence that depends on a condition is not supported");
+        if (x->kind != y->kind || x->item != y->item)
+            op_fail(o, "output %d is of one kind in one branch, of another in the other", i);
         if (x->dt != y->dt)
             op_fail(o, "output %d is %s in one branch, %s in the other", i, dt_onnx_name(x->dt), dt_onnx_name(y->dt));
         if (x->kind == K_TENSOR && x->rank != y->rank)
@@ -167,6 +170,7 @@ typedef struct {
     Op op; // the operator, with new nodes going into the body
     int ncarry;
     Val **carry; // their types in the body: an extent that an iteration may change is a symbol
+    Val *type;    // of carried values: of a sequence, of whatever it holds in any iteration
     bool (*vary)[MAX_RANK];
 } Body;
 
@@ -181,10 +185,15 @@ static void body_start(Op *o, Body *b, int ncarry, Val *const *init) {
     b->carry = NEWN(Val *, ncarry + 1);
     b_param(b->g, &(Val){.kind = K_TENSOR, .dt = I64});
     b_param(b->g, &(Val){.kind = K_TENSOR, .dt = BOOL});
+    if (!b->type) {
+        b->type = NEWN(Val, ncarry + 1);
+        for (int i = 0; i < ncarry; i++) b->type[i] = *init[i];
+    }
     for (int i = 0; i < ncarry; i++) {
-        Val type = *init[i];
+        Val type = b->type[i];
         Ex shape[MAX_RANK];
-        for (int k = 0; k < type.rank; k++)
+        for (int k = 0; k < type.rank && type.kind != K_TENSOR; k++) shape[k] = type.shape[k];
+        for (int k = 0; k < type.rank && type.kind == K_TENSOR; k++)
             shape[k] = b->vary[i][k] || e_is(type.shape[k], 0) ? extent_new() : type.shape[k];
         type.shape = shape;
         type.name = NULL;
@@ -194,15 +203,25 @@ static void body_start(Op *o, Body *b, int ncarry, Val *const *init) {
 
 // Whether every carried value leaves the body as it came in; else the extents that differ vary, and the
 // body is to be made again.
-static bool body_stable(Op *o, Body *b, Val *const *next) {
+static bool body_stable(Op *o, Body *b, Val **next) {
     bool stable = true;
     for (int i = 0; i < b->ncarry; i++) {
-        const Val *from = b->carry[i], *to = next[i];
-        if (from->kind != to->kind || from->dt != to->dt)
+        const Val *from = b->carry[i], *to = next[i] = sequence_run(b->g, next[i]);
+        if (from->kind == K_OPT && to->kind == from->item) // the value of an optional stands for it
+            to = next[i] = sequence_run(b->g, sequence_new(b->g, K_OPT, to->dt, 1, &next[i]));
+        if (from->kind != K_TENSOR && from->kind == to->kind && from->rank == RANK_NO_ITEMS) b->type[i].dt = to->dt;
+        if (from->kind != to->kind || from->item != to->item || (from->dt != to->dt && from->dt == b->type[i].dt))
             op_fail(o, "carried value %d is %s, but %s after an iteration", i, dt_onnx_name(from->dt),
                     dt_onnx_name(to->dt));
         if (from->kind == K_TENSOR && from->rank != to->rank)
             op_fail(o, "carried value %d has %d dimensions, but %d after an iteration", i, from->rank, to->rank);
+        if (from->kind != K_TENSOR) {
+            Val both = list_join(from, to);
+            stable &= list_same_type(&both, from);
+            b->type[i].rank = both.rank;
+            b->type[i].shape = both.shape;
+            continue;
+        }
         for (int k = 0; k < from->rank; k++) {
             if (from->shape[k] == to->shape[k] || extent_inside(b->g, from->shape[k])) continue;
             b->vary[i][k] = true;
@@ -212,23 +231,21 @@ static bool body_stable(Op *o, Body *b, Val *const *next) {
     return stable;
 }
 
-// A loop that carries a sequence, whose length changes from trip to trip, is done trip by trip; how many
-// there are must be known.
-static void unroll_loop(Op *o, Val *trip, Val *cond, int ncarry, int nout) {
+// A loop that carries a sequence is done trip by trip where their number is known, which keeps the sequence
+// known too. False: only the run knows it.
+static bool unroll_loop(Op *o, Val *trip, Val *cond, int ncarry, int nout) {
     enum { MOST = 10000 };
-    int nscan = nout - 1 - ncarry, truth = cond ? known_truth(cond) : 1;
-    int64_t n = MOST;
+    int nscan = nout - 1 - ncarry, truth = cond ? known_truth(cond) : 1, guards = o->g->nguard;
+    int64_t n = MOST, i = 0;
     Ex e;
-    if (trip && known_ints(trip, &e, 1) == 1)
-        n = need_const(o, e, "the trip count of a loop that carries a sequence");
-    else if (trip)
-        op_fail(o, "the trip count of a loop that carries a sequence must be known when compiling");
+    for (int k = 0; k < ncarry; k++)
+        if (o->in[2 + k]->kind != K_TENSOR && !sequence_known(o->in[2 + k])) return false;
+    if (trip && (known_ints(trip, &e, 1) != 1 || !e_is_const(e, &n))) return false;
     Val **param = NEWN(Val *, ncarry + 2), **out = NEWN(Val *, nout + 1), ***rows = NEWN(Val **, nscan + 1);
     int *cap = NEWN(int, nscan + 1), *len = NEWN(int, nscan + 1);
     for (int k = 0; k < ncarry; k++) param[2 + k] = o->in[2 + k];
-    int64_t i = 0;
     for (; i < n && truth == 1; i++) {
-        if (i == MOST) op_fail(o, "more than %d trips", (int)MOST);
+        if (i == MOST) return false;
         param[0] = scalar_int(o, I64, i);
         param[1] = scalar_int(o, BOOL, 1);
         attr_inline(o, "body", o->g, ncarry + 2, param, out, NULL);
@@ -236,10 +253,13 @@ static void unroll_loop(Op *o, Val *trip, Val *cond, int ncarry, int nout) {
         for (int k = 0; k < ncarry; k++) param[2 + k] = out[1 + k];
         for (int k = 0; k < nscan; k++) PUSH(rows[k], len[k], cap[k], unsqueeze(o, out[1 + ncarry + k], 0));
     }
-    if (truth < 0) op_fail(o, "the condition of a loop that carries a sequence must be known when compiling");
-    if (i == 0 && nscan > 0 && o->nout > ncarry) op_fail(o, "a loop of no trips has nothing to stack");
+    if (truth < 0 || (i == 0 && nscan > 0 && o->nout > ncarry)) {
+        o->g->nguard = guards; // what was made is not used
+        return false;
+    }
     for (int k = 0; k < o->nout; k++)
         o->out[k] = k < ncarry ? param[2 + k] : concat(o, len[k - ncarry], rows[k - ncarry], 0);
+    return true;
 }
 
 // trip: at most so often; cond: while it holds, NULL always. y = carried values, then stacked ones
@@ -252,18 +272,21 @@ static void op_loop(Op *o) {
     attr_graph_counts(o, "body", &nin, &nout);
     if (nin != ncarry + 2) op_fail(o, "the body has %d inputs, needs %d", nin, ncarry + 2);
     if (nout < ncarry + 1 || nout - 1 < o->nout) op_fail(o, "the body has %d outputs", nout);
-    for (int i = 0; i < ncarry; i++) {
-        if (init[i]->kind == K_TENSOR) continue;
-        unroll_loop(o, trip, cond, ncarry, nout);
-        return;
-    }
+    bool lists = false;
+    for (int i = 0; i < ncarry; i++) lists |= init[i]->kind != K_TENSOR;
+    if (lists && unroll_loop(o, trip, cond, ncarry, nout)) return;
+    Val **given = init;
+    init = NEWN(Val *, ncarry + 1);
+    for (int i = 0; i < ncarry; i++) init[i] = sequence_run(o->g, given[i]);
     out = NEWN(Val *, nout + 1);
     param = NEWN(Val *, nin + 1);
     Body b = {0};
+    bool *held = NEWN(bool, ncarry + 1); // an optional whose value comes back: the result is the value
     do {
         body_start(o, &b, ncarry, init);
         for (int i = 0; i < nin; i++) param[i] = b.g->in[i];
         ncap = attr_inline(o, "body", b.g, nin, param, out, &cap);
+        for (int i = 0; i < ncarry; i++) held[i] = init[i]->kind == K_OPT && out[1 + i]->kind != K_OPT;
     } while (!body_stable(o, &b, out + 1));
     Val *keep = cond ? as_scalar(&b.op, out[0], "the condition") : scalar_int(&b.op, BOOL, 1);
     if (keep->dt != BOOL) op_fail(o, "the body's condition is %s", dt_onnx_name(keep->dt));
@@ -272,7 +295,7 @@ static void op_loop(Op *o) {
     cond = cond ? as_scalar(o, cond, "the condition") : scalar_int(o, BOOL, 1);
     trip = trip ? as_scalar(o, trip, "the trip count") : scalar_int(o, I64, INT64_MAX);
     Node *n = b_loop(o->g, trip, cond, ncarry, init, ncap, cap, b.g);
-    for (int i = 0; i < o->nout; i++) o->out[i] = &n->out[i];
+    for (int i = 0; i < o->nout; i++) o->out[i] = i < ncarry && held[i] ? optional_value(o, &n->out[i]) : &n->out[i];
 }
 
 // The axis and direction that two attributes give to number i of n.

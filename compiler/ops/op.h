@@ -47,6 +47,7 @@ int attr_ints(Op *o, const char *name, const int64_t **v);   // count, -1 when a
 int attr_floats(Op *o, const char *name, const float **v);
 int attr_strs(Op *o, const char *name, const DataStr **v);
 Val *attr_tensor(Op *o, const char *name);                   // NULL when absent
+bool attr_type(Op *o, const char *name, Val *type);          // the type that an attribute says; false when absent
 Graph *attr_graph(Op *o, const char *name, int nparam, Val *const *param_like, int *ncap, Val ***cap); // imports a sub-graph as a region: parameters like these, then its captures
 Val *named_value(Op *o, const char *name);                   // a value of the graph that an attribute names; NULL: there is none, or it is no tensor
 void attr_graph_counts(Op *o, const char *name, int *nin, int *nout);

@@ -112,6 +112,7 @@ static void make_many(Graph *g, const Node *n, Val **in, Val **out, Run *run) {
     }
     for (int i = 0; i < n->nout; i++) {
         m->out[i].shape = n->out[i].shape;
+        m->out[i].rank = n->out[i].rank;
         out[i] = &m->out[i];
     }
 }
@@ -124,7 +125,7 @@ static const Ex *substitute(const Run *run, int n, const Ex *e) {
 
 static Val substituted_val(const Run *run, const Val *v) {
     Val r = *v;
-    if (run->nsub && v->rank > 0) r.shape = substitute(run, v->rank, v->shape);
+    if (run->nsub && v->rank > 0 && v->kind == K_TENSOR) r.shape = substitute(run, v->rank, v->shape);
     return r;
 }
 

@@ -585,9 +585,13 @@ Node *b_if(Graph *g, Val *cond, Graph *a, Graph *b, int ncap, Val *const *cap) {
         out[i].elems = NULL;
         out[i].name = NULL;
         Ex *shape = NEWN(Ex, x->rank > 0 ? x->rank : 1);
-        for (int k = 0; k < x->rank; k++)
+        for (int k = 0; k < x->rank && x->kind == K_TENSOR; k++)
             shape[k] = x->shape[k] == y->shape[k] ? extent_outside(a, x->shape[k]) : extent_new();
         out[i].shape = shape;
+        if (x->kind == K_TENSOR) continue;
+        Val both = list_join(x, y);
+        out[i].rank = both.rank;
+        out[i].shape = both.shape;
     }
     Region *r = NEWN(Region, 2);
     r[0].g = a, r[1].g = b;
@@ -612,6 +616,13 @@ Node *b_loop(Graph *g, Val *trip, Val *cond, int ncarry, Val *const *carry, int 
         out[i] = *r;
         out[i].elems = NULL;
         out[i].name = NULL;
+        if (r->kind != K_TENSOR) {
+            if (scan) die("a scan output that is no tensor");
+            Val both = list_join(r, carry[i]);
+            out[i].rank = both.rank;
+            out[i].shape = both.shape;
+            continue;
+        }
         out[i].rank = r->rank + scan;
         Ex *shape = NEWN(Ex, out[i].rank > 0 ? out[i].rank : 1);
         if (scan) shape[0] = exact && trip->elems && e_ge0(trip->elems[0]) ? trip->elems[0] : extent_new();

@@ -116,4 +116,8 @@ void eval_loop(Eval *e, const Node *n, View *const *in, View **out);
 // eval_call.c: runs a call operator on tensors; sets *out[0 .. nout), gives a status.
 typedef int CallEval(const Node *n, Tensor *const *in, Tensor **out);
 CallEval *call_eval(const char *name); // NULL: not known to the interpreter
+
+// eval_list.c: sequences and optionals.
+CallEval eval_list_new, eval_list_insert, eval_list_erase, eval_list_shape, eval_list_at, eval_list_length, eval_list_given,
+    eval_list_get, eval_list_join_shape, eval_list_join;
 #endif

@@ -11,7 +11,12 @@ static const struct { const char *name; CallEval *eval; } table[] = {
     { "regex_match", eval_regex_match },       { "token_count", eval_token_count },
     { "token_split", eval_token_split },       { "ngram_count", eval_ngram_count },
     { "murmur3", eval_murmur3 },               { "image_size", eval_image_size },
-    { "image_pixels", eval_image_pixels },     { NULL, NULL },
+    { "image_pixels", eval_image_pixels },     { "list_new", eval_list_new },
+    { "list_insert", eval_list_insert },       { "list_erase", eval_list_erase },
+    { "list_shape", eval_list_shape },         { "list_at", eval_list_at },
+    { "list_length", eval_list_length },       { "list_given", eval_list_given },
+    { "list_get", eval_list_get },             { "list_join_shape", eval_list_join_shape },
+    { "list_join", eval_list_join },           { NULL, NULL },
 };
 
 CallEval *call_eval(const char *name) {

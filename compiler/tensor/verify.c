@@ -232,7 +232,7 @@ static void check_node(const Node *n) {
         CHECK(n, v->node == n && v->res == i && v->id >= 0 && v->id < n->g->nval, "result %d", i);
         CHECK(n, v->dt > DT_NONE && v->dt < DT_COUNT, "element type %d", (int)v->dt);
         CHECK(n, v->rank <= MAX_RANK && (v->rank >= 0 || v->kind != K_TENSOR), "rank %d", v->rank);
-        for (int k = 0; k < v->rank; k++) CHECK(n, v->shape[k] && v->shape[k]->hi >= 0, "extent %s", v->shape[k] ? e_str(v->shape[k]) : "NULL");
+        for (int k = 0; k < v->rank && v->kind == K_TENSOR; k++) CHECK(n, v->shape[k] && v->shape[k]->hi >= 0, "extent %s", v->shape[k] ? e_str(v->shape[k]) : "NULL");
     }
     switch (n->op) {
     case P_input: case P_const: case P_dims: case P_iota: case P_random: check_leaf(n); break;

@@ -16,6 +16,7 @@ typedef struct {
     Value **given; /* for each input port */
     int64_t *sym;
     cnn_tensor *in, *out;
+    void **made; /* what out's data were before the call */
     size_t grow, allocated; /* grow: 1 in the first round, doubled after ECAPACITY */
     cnn_ctx ctx;
     Kept *kept; /* of each state */
@@ -42,10 +43,16 @@ int exec_port(const cnn_port *port, int n, const char *name, int position) {
     return position >= 0 && position < n ? position : -1;
 }
 
+static bool is_list(const cnn_port *p) {
+    return p->kind == CNN_SEQUENCE || p->kind == CNN_SEQUENCE_OF_MAPS || p->kind == CNN_OPTIONAL_SEQUENCE;
+}
+
+static bool is_optional(const cnn_port *p) { return p->kind == CNN_OPTIONAL || p->kind == CNN_OPTIONAL_SEQUENCE; }
+
 /* ---- inputs ---- */
 
 static bool check_port(const cnn_port *p, Value *v, bool convert) {
-    if (v->kind != VAL_TENSOR || p->kind == CNN_SEQUENCE || p->kind == CNN_SEQUENCE_OF_MAPS) return true;
+    if (v->kind != VAL_TENSOR || is_list(p)) return true;
     if (p->type != v->type && p->type != 0) {
         if (!convert && !(type_is_float(p->type) && type_is_float(v->type)))
             return run_error("input '%s' is %s, the model takes %s", p->name, type_name(v->type), type_name(p->type));
@@ -150,8 +157,8 @@ static bool pair_inputs(Call *c, Value *in, size_t n_in, Value *made) {
     }
     for (int i = 0; i < m->n_in; i++) {
         if (c->given[i] || state_of(m, i, true) >= 0) continue;
-        if (m->in[i].kind != CNN_OPTIONAL && !c->plan->fill) return run_error("input '%s' is not given", m->in[i].name);
-        if (m->in[i].kind != CNN_OPTIONAL && !make_up(c, &m->in[i], &made[i])) return false;
+        if (!is_optional(&m->in[i]) && !c->plan->fill) return run_error("input '%s' is not given", m->in[i].name);
+        if (!is_optional(&m->in[i]) && !make_up(c, &m->in[i], &made[i])) return false;
         c->given[i] = &made[i];
         learn_symbols(c, &m->in[i], &made[i]);
     }
@@ -262,7 +269,7 @@ static bool alloc_output(Call *c, int o) {
         c->out[o] = (cnn_tensor){.type = p->type, .rank = p->rank, .shape = run_calloc(MAX_RANK, sizeof(int64_t))};
         return true;
     }
-    bool list = p->kind == CNN_SEQUENCE || p->kind == CNN_SEQUENCE_OF_MAPS;
+    bool list = is_list(p);
     if (!list && p->rank >= 0 && c->m->out_shape) {
         int status = c->m->out_shape(c->sym, o, shape);
         if (status != CNN_OK) return run_error("the shape of output '%s': %s", p->name, exec_status(status));
@@ -282,20 +289,17 @@ static bool alloc_output(Call *c, int o) {
 static void free_outputs(Call *c) {
     for (int o = 0; o < c->m->n_out; o++) {
         cnn_tensor *t = &c->out[o];
-        int kind = c->m->out[o].kind;
-        if ((kind == CNN_SEQUENCE || kind == CNN_SEQUENCE_OF_MAPS) && t->data) {
-            cnn_sequence *s = t->data;
-            for (size_t i = 0; i < s->cap; i++) {
-                guard_free(s->item[i].data);
-                free(s->item[i].shape);
-            }
-            free(s->item);
-            free(s);
-        } else {
-            guard_free(t->data);
-            free(t->shape);
+        cnn_sequence *s = is_list(&c->m->out[o]) ? c->made[o] : NULL;
+        for (size_t i = 0; s && i < s->cap; i++) {
+            guard_free(s->item[i].data);
+            free(s->item[i].shape);
         }
+        if (s) free(s->item);
+        if (is_list(&c->m->out[o])) free(s);
+        else guard_free(c->made[o]);
+        free(t->shape);
         *t = (cnn_tensor){0};
+        c->made[o] = NULL;
     }
 }
 
@@ -305,6 +309,7 @@ static bool alloc_call(Call *c) {
     c->allocated = 0;
     for (int o = 0; o < c->m->n_out; o++)
         if (!alloc_output(c, o)) return false;
+        else c->made[o] = c->out[o].data;
     size_t more = c->grow > 1 ? (work > MORE_WORK ? work : MORE_WORK) : 0; /* tensors whose size depends on data */
     if (more > SIZE_MAX / 4 / c->grow) return run_error("the work area is too large: %zu bytes", work);
     c->ctx.work_size = work + more * (c->grow - 1);
@@ -340,6 +345,7 @@ static bool collect_list(const cnn_sequence *s, const cnn_port *p, Value *v) {
     value_list(v, VAL_SEQUENCE, maps ? s->count / 2 : s->count);
     for (size_t i = 0; i < v->count; i++) {
         Value *x = &v->item[i];
+        if (!guard_whole(s->item[i].data, s->item[i].cap)) return run_error("written past the end of item %zu of output '%s'", i, p->name);
         if (!maps) {
             if (!collect_tensor(&s->item[i], p->rank, p->name, x)) return false;
             continue;
@@ -374,8 +380,8 @@ static bool collect(Call *c, Value *out) {
             if (!collect_state(c, s, &out[o])) return false;
             continue;
         }
-        if (p->kind == CNN_SEQUENCE || p->kind == CNN_SEQUENCE_OF_MAPS) {
-            if (!collect_list(t->data, p, &out[o])) return false;
+        if (is_list(p)) {
+            if (t->data && !collect_list(t->data, p, &out[o])) return false;
             continue;
         }
         if (t->data && !guard_whole(t->data, t->cap)) return run_error("written past the end of output '%s'", p->name);
@@ -445,6 +451,7 @@ bool exec_model(const Loaded *l, const RunPlan *plan, Value *in, size_t n_in, Va
     c.given = run_calloc(ni, sizeof *c.given);
     c.in = run_calloc(ni, sizeof *c.in);
     c.out = run_calloc(no, sizeof *c.out);
+    c.made = run_calloc(no, sizeof *c.made);
     c.sym = run_calloc((size_t)m->n_sym, sizeof *c.sym);
     c.kept = plan->kept ? plan->kept : run_calloc((size_t)m->n_state, sizeof *c.kept);
     c.ctx.weights = l->weights;
@@ -460,6 +467,7 @@ bool exec_model(const Loaded *l, const RunPlan *plan, Value *in, size_t n_in, Va
     free(c.given);
     free(c.in);
     free(c.out);
+    free(c.made);
     free(c.sym);
     if (!plan->kept) kept_free(c.kept, m->n_state);
     if (!ok) {

@@ -233,7 +233,7 @@ bool pb_decode(const uint8_t *bytes, size_t size, int kind, Value *v) {
         Onnx__TensorProto *t = onnx__tensor_proto__unpack(NULL, size, bytes);
         ok = t ? from_tensor(t, v) : run_error("not a TensorProto");
         onnx__tensor_proto__free_unpacked(t, NULL);
-    } else if (kind == CNN_OPTIONAL) {
+    } else if (kind == CNN_OPTIONAL || kind == CNN_OPTIONAL_SEQUENCE) {
         Onnx__OptionalProto *o = onnx__optional_proto__unpack(NULL, size, bytes);
         ok = o ? from_optional(o, v, 0) : run_error("not an OptionalProto");
         onnx__optional_proto__free_unpacked(o, NULL);

@@ -33,6 +33,16 @@ Test(room, limits) {
     cr_assert_eq(cnn_place(s, 1, none, 0, 100, INT64_MAX), CNN_ECAPACITY);
 }
 
+Test(room, growth_leaves_room) {
+    static unsigned char work[4096];
+    cnn_span s[2] = {{0, 64}, {64, 128}};
+    static const short first[] = {0, -1}, second[] = {1, -1};
+    cr_assert_eq(cnn_grow(work, s, 1, first, 0, 4096, 1000), CNN_OK);
+    cr_assert(s[1].at == 64 && s[1].end == 64 + 1024, "more than twice as much, and no more than needed");
+    cr_assert_eq(cnn_grow(work, s, 0, second, 0, 4096, 1000), CNN_OK);
+    cr_assert_eq(s[0].at, 64 + 1024);
+}
+
 Test(room, growth) {
     static unsigned char work[1024];
     cnn_span s[2] = {{0, 0}};
