@@ -320,6 +320,9 @@ Graph *graph_rebuild(Graph *g);                   // opt/rebuild.c: reachable no
 typedef void LoadVisit(Ex load, void *ctx);
 void ex_each_load(Ex e, LoadVisit *f, void *ctx);
 void node_each_load(const Node *n, LoadVisit *f, void *ctx); // of its expressions and those of its regions
+void node_each_symbol(const Node *n, LoadVisit *f, void *ctx);
+typedef struct { Ex var; Val *by; } Defined;
+Defined *graph_defined(const Graph *g, int *count); // the extents that an if or loop of g defines
 
 // ---- loop/: from tensor DAG to loop tree: loop/loop.h -----------------------------------------------------------
 typedef struct Program Program;

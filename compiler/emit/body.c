@@ -505,13 +505,10 @@ static void put_helper_call(Emit *e, Text *t, const Stmt *s, int indent) {
         put_ex(e, t, s->args[i]);
         comma = ", ";
     }
-    put(t, checked ? "))) return st;
-" : ");
-");
+    put(t, checked ? "))) return st;\n" : ");\n");
     if (!s->var) return;
     indent_by(t, indent);
-    put(t, "(void)%s;
-", c_var(s->var));
+    put(t, "(void)%s;\n", c_var(s->var));
 }
 
 static void put_stmt(Emit *e, Text *t, const Stmt *s, int indent) {

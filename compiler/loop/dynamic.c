@@ -16,8 +16,21 @@ static void find_load(Ex load, void *ctx) {
     PUSH(l->load, l->nload, l->cap_load, load);
 }
 
+static void find_symbol(Ex var, void *ctx) {
+    Lower *l = ctx;
+    for (int i = 0; i < l->ndefined; i++) l->sized[i] |= l->defined[i].var == var;
+}
+
 void find_loads(Lower *l) {
-    for (int i = 0; i < l->g->nnode; i++) node_each_load(l->g->node[i], find_load, l);
+    l->defined = graph_defined(l->g, &l->ndefined);
+    l->sized = NEWN(bool, l->ndefined + 1);
+    for (int i = 0; i < l->g->nnode; i++) {
+        const Node *n = l->g->node[i];
+        node_each_load(n, find_load, l);
+        if (l->ndefined && n->op != P_if && n->op != P_loop) node_each_symbol(n, find_symbol, l);
+        for (int r = 0; l->ndefined && n->region && r < (n->op == P_if ? 2 : 1); r++)
+            for (int k = 0; k < n->region[r].g->nnode; k++) node_each_symbol(n->region[r].g->node[k], find_symbol, l);
+    }
     for (int i = 0; i < l->g->nguard; i++) {
         ex_each_load(l->g->guard[i].a, find_load, l);
         ex_each_load(l->g->guard[i].b, find_load, l);

@@ -155,6 +155,11 @@ void fuse(Lower *l) {
         l->uses[l->load[i]->val->id]++;
         use[l->load[i]->val->id].force = true;
     }
+    for (int i = 0; i < l->ndefined; i++) { // and extents
+        if (!l->sized[i]) continue;
+        l->uses[l->defined[i].by->id]++;
+        use[l->defined[i].by->id].force = true;
+    }
     for (int i = g->nnode - 1; i >= 0; i--) {
         Node *n = g->node[i];
         bool used = false;

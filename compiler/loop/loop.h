@@ -162,6 +162,7 @@ struct Lower {
     int ncarry;      // of a loop's body: parameters that are carried
     int next_local;
     Ex *load; int nload, cap_load; // elements of values of g that expressions read
+    Defined *defined; int ndefined; bool *sized; // extents that nodes of g define, and which of them expressions read
     bool *guarded;   // by guard: checked
     RowsPlan *rows;
     RowsNow *rows_now;

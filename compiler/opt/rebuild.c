@@ -11,38 +11,75 @@ typedef struct { const Rewrite *rw; int depth, nsub, cap_var, cap_by, nguarded; 
 
 static Graph *rewrite(const Graph *old, Graph *parent, Run *run);
 
-void ex_each_load(Ex e, LoadVisit *f, void *ctx) {
-    if (e->kind == X_LOAD) f(e, ctx);
-    for (int i = 0; i < e->n; i++) ex_each_load(e->kind == X_SUM ? e->t[i].m : e->a[i], f, ctx);
+static void each_atom(Ex e, ExprKind kind, LoadVisit *f, void *ctx) {
+    if (e->kind == kind) f(e, ctx);
+    for (int i = 0; i < e->n; i++) each_atom(e->kind == X_SUM ? e->t[i].m : e->a[i], kind, f, ctx);
 }
+
+void ex_each_load(Ex e, LoadVisit *f, void *ctx) { each_atom(e, X_LOAD, f, ctx); }
 
 static int regions_of(const Node *n) { return !n->region ? 0 : n->op == P_if ? 2 : 1; }
 
-// The loads of a node's expressions, of its regions' too.
-void node_each_load(const Node *n, LoadVisit *f, void *ctx) {
-    for (int i = 0; i < n->nex; i++) ex_each_load(n->ex[i], f, ctx);
+// The atoms of a kind in a node's expressions, in its regions' too.
+static void node_each_atom(const Node *n, ExprKind kind, LoadVisit *f, void *ctx) {
+    for (int i = 0; i < n->nex; i++) each_atom(n->ex[i], kind, f, ctx);
     for (int i = 0; i < n->nout; i++)
-        for (int k = 0; k < n->out[i].rank; k++) ex_each_load(n->out[i].shape[k], f, ctx);
+        for (int k = 0; k < n->out[i].rank; k++) each_atom(n->out[i].shape[k], kind, f, ctx);
     for (int r = 0; r < regions_of(n); r++)
-        for (int i = 0; i < n->region[r].g->nnode; i++) node_each_load(n->region[r].g->node[i], f, ctx);
+        for (int i = 0; i < n->region[r].g->nnode; i++) node_each_atom(n->region[r].g->node[i], kind, f, ctx);
 }
 
-typedef struct { const Graph *g; bool *live; } Live;
+void node_each_load(const Node *n, LoadVisit *f, void *ctx) { node_each_atom(n, X_LOAD, f, ctx); }
+
+void node_each_symbol(const Node *n, LoadVisit *f, void *ctx) { node_each_atom(n, X_VAR, f, ctx); }
+
+static bool is_extent_of_operand(const Node *n, Ex d) {
+    for (int i = 0; i < n->nin; i++)
+        for (int k = 0; k < n->in[i]->rank; k++)
+            if (e_uses(n->in[i]->shape[k], d)) return true;
+    return false;
+}
+
+Defined *graph_defined(const Graph *g, int *count) {
+    Defined *v = NULL;
+    int n = 0, cap = 0;
+    for (int i = 0; i < g->nnode; i++) {
+        Node *x = g->node[i];
+        for (int k = 0; k < x->nout && (x->op == P_if || x->op == P_loop); k++)
+            for (int d = 0; d < x->out[k].rank; d++) {
+                Ex e = x->out[k].shape[d];
+                if (e->kind == X_VAR && !is_extent_of_operand(x, e)) PUSH(v, n, cap, ((Defined){e, &x->out[k]}));
+            }
+    }
+    *count = n;
+    return v;
+}
+
+typedef struct { const Graph *g; bool *live; Defined *defined; int ndefined; } Live;
+
+static void mark_symbol(Ex var, void *ctx) {
+    Live *l = ctx;
+    for (int i = 0; i < l->ndefined; i++)
+        if (l->defined[i].var == var) l->live[l->defined[i].by->node->id] = true;
+}
 
 static void mark_load(Ex load, void *ctx) {
     Live *l = ctx;
     if (load->val->node->g == l->g) l->live[load->val->node->id] = true;
 }
 
-// Which nodes the outputs need, by node id: by operands, and by elements that expressions read.
+// Which nodes the outputs need, by node id: by operands, by elements that expressions read, and by extents
+// that a branch or an iteration defines.
 static bool *reachable(const Graph *g) {
     bool *live = NEWN(bool, g->nnode + 1);
-    Live l = { g, live };
+    Live l = { .g = g, .live = live };
+    l.defined = graph_defined(g, &l.ndefined);
     for (int i = 0; i < g->nout; i++) live[g->out[i]->node->id] = true;
     for (int i = g->nnode - 1; i >= 0; i--) {
         if (!live[i]) continue;
         for (int k = 0; k < g->node[i]->nin; k++) live[g->node[i]->in[k]->node->id] = true;
         node_each_load(g->node[i], mark_load, &l);
+        if (l.ndefined) node_each_symbol(g->node[i], mark_symbol, &l);
     }
     return live;
 }

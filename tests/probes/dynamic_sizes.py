@@ -244,7 +244,23 @@ def growing(opt):
     smallest(c, feeds, [w.nbytes for w in c.reference(feeds)])
 
 
-PROBES = [reshape, slices, fills, counts, chosen, branches, iterations, carried, collected, unbounded, reused, growing]
+def only_sizes(opt):
+    """Of a branch and of a loop only how long the result is is asked."""
+    then = h.make_graph([node("NonZero", ["x"], ["a"])], "then", [], [vi("a", T.INT64, [1, "k"])])
+    other = h.make_graph([node("Unsqueeze", ["d", "zero"], ["b"])], "else", [], [vi("b", T.INT64, [1, 2])])
+    body = h.make_graph([node("Concat", ["x", "x"], ["x2"], axis=0), node("Identity", ["c"], ["c2"])],
+                        "body", [vi("i", T.INT64, []), vi("c", T.BOOL, []), vi("x", T.FLOAT, ["m"])],
+                        [vi("c2", T.BOOL, []), vi("x2", T.FLOAT, ["p"])])
+    m = model([node("If", ["c"], ["r"], then_branch=then, else_branch=other), node("Shape", ["r"], ["y"]),
+               node("Loop", ["n", "", "x"], ["l"], body=body), node("Shape", ["l"], ["z"])],
+              [vi("x", T.FLOAT, [9]), vi("c", T.BOOL, []), vi("d", T.INT64, [2]), vi("n", T.INT64, [])],
+              [vi("y", T.INT64, [2]), vi("z", T.INT64, [1])], [tensor("zero", i64(0))])
+    c = Compiled(opt, m, "dynamic_only_sizes")
+    for which, n in ((True, 0), (False, 3)):
+        check(c, {"x": np.maximum(floats(9), 0), "c": np.array(which), "d": i64(4, 5), "n": np.array(n)}, more=1 << 16)
+
+
+PROBES = [reshape, slices, fills, counts, chosen, branches, iterations, carried, collected, unbounded, reused, growing, only_sizes]
 
 if __name__ == "__main__":
     run_all([(f.__name__, f) for f in PROBES], __doc__)
