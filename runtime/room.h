@@ -45,13 +45,14 @@ static inline int cnn_grow(unsigned char *work, cnn_span *span, int mine, const 
                            int64_t bytes) {
     const cnn_span old = span[mine];
     const size_t size = old.end - old.at;
-    size_t next = limit;
+    size_t next = limit, want;
     int i;
     if (bytes >= 0 && (uint64_t)bytes <= size) return CNN_OK;
     for (i = 0; live[i] >= 0; i++)
         if (span[live[i]].at >= old.end && span[live[i]].at < next && span[live[i]].end > span[live[i]].at) next = span[live[i]].at;
     if (size > 0 && bytes >= 0 && (uint64_t)bytes <= next - old.at) {
-        span[mine].end = next - old.at < 2 * size || (uint64_t)bytes > 2 * size ? next : old.at + 2 * size;
+        want = (uint64_t)bytes > 2 * size ? (size_t)bytes + (size_t)(-bytes & 63) : 2 * size;
+        span[mine].end = want > next - old.at ? next : old.at + want;
         return CNN_OK;
     }
     if (size > (size_t)INT64_MAX / 4 || (uint64_t)bytes > 2 * size || cnn_place(span, mine, live, first, limit, (int64_t)(2 * size)))
