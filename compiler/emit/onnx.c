@@ -38,7 +38,7 @@ static DType wide(DType dt) {
 }
 
 static const char *reduce_op(Out *o, const Node *n, const char *x) {
-    static const char *const type[] = { "ReduceSum", "ReduceProd", "ReduceMax", "ReduceMin", "ReduceMin", "ReduceMax", "ArgMax", "ArgMin" };
+    static const char *const type[] = { "ReduceSum", "ReduceProd", "ReduceMax", "ReduceMin", "ReduceMin", "ReduceSum", "ArgMax", "ArgMin" }; // of nothing, or is false
     DType dt = n->in[0]->dt, w = wide(dt);
     x = onnx_cast(o, x, dt, w);
     if (n->fn == RED_ARGMAX || n->fn == RED_ARGMIN) {
