@@ -192,7 +192,7 @@ static void lower_if(Lower *l, Node *n, Block *b) {
         buf->size = e_add(bound, e_int(buf->slack));
     }
     start_results(b, n->nout, bufs);
-    Sx *cond = gen(l, b, n->in[0], NULL);
+    Sx *cond = gen_apart(l, b, n->in[0], NULL);
     Stmt *s = append(b, (Stmt){.kind = ST_IF, .value = cond});
     Block *t = block_new(b), *e = block_new(b);
     t->tail = &s->body, e->tail = &s->els;
@@ -384,8 +384,8 @@ static void lower_loop(Lower *l, Node *n, Block *b) {
     for (int i = ncarry; i < n->nout; i++) start_rows(n, i, b);
     Ex trip = new_int("trip", INT64_MIN, INT64_MAX), it = new_int("it", 0, INT64_MAX), cond = new_int("go", 0, 1);
     Ex known = n->in[0]->elems ? n->in[0]->elems[0] : trip;
-    set_int(b, trip, NULL, gen(l, b, n->in[0], NULL), false);
-    set_int(b, cond, NULL, gen(l, b, n->in[1], NULL), false);
+    set_int(b, trip, NULL, gen_apart(l, b, n->in[0], NULL), false);
+    set_int(b, cond, NULL, gen_apart(l, b, n->in[1], NULL), false);
     set_int(b, it, e_int(0), NULL, false);
     bind_captures(l, c, 2 + ncarry, n->nin - 2 - ncarry, n->in + 2 + ncarry);
     Range *r = NEWN(Range, 2);
@@ -404,7 +404,7 @@ static void lower_loop(Lower *l, Node *n, Block *b) {
         check_capacity(l, n, ncarry + i, it, known, body);
         nest_copy(c, g->out[1 + ncarry + i], state[ncarry + i], it, body);
     }
-    set_int(body, cond, NULL, gen(c, body, g->out[0], NULL), true);
+    set_int(body, cond, NULL, gen_apart(c, body, g->out[0], NULL), true);
     next_states(c, n, vary, state, body);
     next_extents(n, g, vary, body);
     set_int(body, it, e_add(it, e_int(1)), NULL, true);

@@ -78,9 +78,7 @@ static void declare(Lower *l, Block *b, Ex load) {
         append(b, (Stmt){.kind = ST_INT, .var = load, .e = plain});
     } else {
         Buf *buf = l->buf[load->val->id];
-        Block *in = block_new(b); // what gen binds there stays there
-        Sx *x = buf ? sx_load(buf, buf_offset(buf, load->a), 0) : gen(l, in, load->val, load->a);
-        for (Stmt *s = in->first; s; s = s->next) append(b, *s);
+        Sx *x = buf ? sx_load(buf, buf_offset(buf, load->a), 0) : gen_apart(l, b, load->val, load->a);
         append(b, (Stmt){.kind = ST_INT, .var = load, .value = x});
     }
     have_symbol(p, load);

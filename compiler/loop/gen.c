@@ -178,6 +178,13 @@ static Sx *gen_map(Lower *l, Block *b, Val *v, const Ex *idx) {
     return x;
 }
 
+Sx *gen_apart(Lower *l, Block *b, Val *v, const Ex *idx) {
+    Block *in = block_new(b);
+    Sx *x = gen(l, in, v, idx);
+    for (Stmt *s = in->first; s; s = s->next) append(b, *s);
+    return x;
+}
+
 Sx *gen(Lower *l, Block *b, Val *v, const Ex *idx) {
     const Node *n = v->node;
     Ex in[MAX_RANK];

@@ -45,6 +45,14 @@ Buf *list_buf(Lower *l, Val *v, const char *name) {
     return b;
 }
 
+// Room for a list; one whose size the inputs' shapes say is planned.
+static void list_room(Lower *l, Buf *to, Ex size, Block *b) {
+    if (known_at_entry(l->prog, size)) {
+        to->dynamic = false;
+        to->size = size;
+    } else make_room(to, size, b);
+}
+
 void list_copy(Lower *l, Val *v, Buf *to, Block *b) {
     Buf *from = l->buf[v->id];
     make_room(to, ask(b, "cnn_list_used", from, 0, NULL), b);
@@ -68,7 +76,7 @@ static void lower_new(Lower *l, Node *n, Block *b) {
     }
     Ex size = e_int(64);
     for (int i = 0; i < n->nin; i++) size = e_add(size, record(n->in[i]));
-    make_room(to, size, b);
+    list_room(l, to, size, b);
     call(b, "cnn_list_open", NULL, NULL, 1, &to, 0, 0, NULL);
     for (int i = 0; i < n->nin; i++) put_item(l, n->in[i], to, to, e_int(i), b);
     if (n->nin) call(b, "cnn_list_give", NULL, NULL, 1, &to, 0, 0, NULL);
@@ -77,7 +85,7 @@ static void lower_new(Lower *l, Node *n, Block *b) {
 // Where the run is told to: in [0, count), negative positions counted from `end`.
 static Ex position(Lower *l, Val *at, Ex count, Ex end, Block *b) {
     Ex idx = new_var("at"), i = new_var("at");
-    append(b, (Stmt){.kind = ST_INT, .var = idx, .value = gen(l, b, at, NULL)});
+    append(b, (Stmt){.kind = ST_INT, .var = idx, .value = gen_apart(l, b, at, NULL)});
     call(b, "cnn_list_position", i, NULL, 0, NULL, 0, 3, (Ex[]){idx, count, end});
     require(b, "CNN_EINDEX", i, count);
     return i;
@@ -163,7 +171,7 @@ static void lower_zip_map(Lower *l, Node *n, Block *b) {
     Ex count = x->shape[1], rows = x->shape[0], each = e_int(128);
     each = e_add(each, round64(bytes_of(keys)));
     each = e_add(each, round64(e_mul(count, e_int((int64_t)dt_size(x->dt)))));
-    make_room(to, e_add(e_int(64), e_mul(rows, each)), b);
+    list_room(l, to, e_add(e_int(64), e_mul(rows, each)), b);
     Ex args[] = {e_int(keys->dt), e_int((int64_t)dt_size(keys->dt)), e_int(x->dt), e_int((int64_t)dt_size(x->dt)), rows, count};
     call(b, "cnn_zip_map", NULL, NULL, 3, bufs, 2, 6, args);
 }

