@@ -315,25 +315,27 @@ static void final_states(Lower *l, Node *n, Buf **state, Block *b) {
     }
 }
 
-// Room for the rows of a scan output whose number only the run knows.
+// Room for the rows of a scan output whose number, or whose size, only the run knows.
 static void check_capacity(const Lower *l, Node *n, int i, Ex it, Ex trip, Block *b) {
     Buf *y = l->buf[n->out[i].id];
-    Ex row = e_mul(e_product(y->rank - 1, y->shape + 1), e_int((int64_t)dt_size(y->dt)));
-    if (!is_own_extent(n, y->shape[0])) return;
+    bool counted = is_own_extent(n, y->shape[0]), sized = false;
+    for (int k = 1; k < y->rank; k++) sized |= is_own_extent(n, y->shape[k]);
+    if (!counted && !sized) return;
+    Ex each = e_product(y->rank - 1, y->shape + 1), count = counted ? e_add(it, e_int(1)) : y->shape[0];
     if (y->kind == B_OUTPUT) {
         Ex cap = e_sym(arena_printf("cap%d", y->port), 0, INT64_MAX / 8); // what the caller gives, in bytes
         Range *r = NEW(Range);
-        *r = (Range){e_sub(cap, e_mul(e_add(it, e_int(1)), row)), e_int(INT64_MAX / 4)};
+        *r = (Range){e_sub(cap, e_mul(count, e_mul(each, e_int((int64_t)dt_size(y->dt))))), e_int(INT64_MAX / 4)};
         append(b, (Stmt){.kind = ST_STATUS, .text = "CNN_ECAPACITY", .nguard = 1, .guard = r});
         return;
     }
-    Ex each = e_product(y->rank - 1, y->shape + 1), most = program_bound(l->prog, e_max(trip, e_int(0)));
-    Ex count = e_add(it, e_int(1));
+    Ex most = program_bound(l->prog, counted ? e_max(trip, e_int(0)) : count);
     if (most && most->lo <= INT32_MAX && program_bound(l->prog, e_mul(each, most))) {
         y->size = e_add(e_mul(each, most), e_int(y->slack));
-        set_bound(l->prog, y->shape[0], most);
+        if (counted) set_bound(l->prog, y->shape[0], most);
         return;
     }
+    y->size = e_add(e_mul(each, count), e_int(y->slack));
     if (bound_size(l->prog, l->opt, y) == SIZE_DYNAMIC) {
         y->apart = y->placed = true;
         append(b, (Stmt){.kind = ST_ROOM, .fn = 1, .buf = y, .e = e_add(e_mul(each, count), e_int(y->slack))});
@@ -342,7 +344,7 @@ static void check_capacity(const Lower *l, Node *n, int i, Ex it, Ex trip, Block
     Range *r = NEW(Range);
     *r = (Range){e_sub(e_sub(y->size, e_int(y->slack)), e_mul(count, each)), e_int(INT64_MAX)};
     append(b, (Stmt){.kind = ST_STATUS, .text = "CNN_ECAPACITY", .nguard = 1, .guard = r});
-    set_bound(l->prog, y->shape[0], e_div(y->size, e_max(each, e_int(1))));
+    if (counted) set_bound(l->prog, y->shape[0], e_div(y->size, e_max(each, e_int(1))));
 }
 
 // The rows of a scan output are of one size, which the first iteration says.

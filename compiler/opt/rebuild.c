@@ -33,10 +33,21 @@ void node_each_load(const Node *n, LoadVisit *f, void *ctx) { node_each_atom(n, 
 
 void node_each_symbol(const Node *n, LoadVisit *f, void *ctx) { node_each_atom(n, X_VAR, f, ctx); }
 
-static bool is_extent_of_operand(const Node *n, Ex d) {
-    for (int i = 0; i < n->nin; i++)
-        for (int k = 0; k < n->in[i]->rank; k++)
-            if (e_uses(n->in[i]->shape[k], d)) return true;
+static bool is_extent_of(const Val *v, Ex d) {
+    for (int k = 0; k < v->rank; k++)
+        if (e_uses(v->shape[k], d)) return true;
+    return false;
+}
+
+// Whether the symbol stands before node n of g: an input's extent, an earlier node's, or one outside of the region.
+static bool defined_before(const Graph *g, const Node *n, Ex d) {
+    for (; g; n = NULL, g = g->parent) {
+        for (int i = 0; i < g->nin; i++)
+            if (is_extent_of(g->in[i], d)) return true;
+        for (int i = 0; i < (n ? n->id : g->nnode); i++)
+            for (int k = 0; k < g->node[i]->nout; k++)
+                if ((g->node[i]->op == P_if || g->node[i]->op == P_loop) && is_extent_of(&g->node[i]->out[k], d)) return true;
+    }
     return false;
 }
 
@@ -48,7 +59,7 @@ Defined *graph_defined(const Graph *g, int *count) {
         for (int k = 0; k < x->nout && (x->op == P_if || x->op == P_loop); k++)
             for (int d = 0; d < x->out[k].rank; d++) {
                 Ex e = x->out[k].shape[d];
-                if (e->kind == X_VAR && !is_extent_of_operand(x, e)) PUSH(v, n, cap, ((Defined){e, &x->out[k]}));
+                if (e->kind == X_VAR && !defined_before(g, x, e)) PUSH(v, n, cap, ((Defined){e, &x->out[k]}));
             }
     }
     *count = n;

@@ -52,13 +52,14 @@ static inline void make_if(Maker *m, int depth) {
     keep(m, &n->out[1]);
 }
 
-// How often: a number, or at most so often by the data.
-static inline Val *make_trip(Maker *m) {
+// How often: a number, or at most so often by the data; with `some`, at least once.
+static inline Val *make_trip(Maker *m, bool some) {
     Val *most = b_dims(m->g, I64, 0, NULL, (Ex[]){ e_int(below(&m->r, 5)) });
-    if (below(&m->r, 2)) return most;
+    if (below(&m->r, 2)) return some ? b_dims(m->g, I64, 0, NULL, (Ex[]){ e_int(1 + below(&m->r, 4)) }) : most;
     Val *x = pick(m), *one = make_condition(m, x), *two = make_condition(m, pick(m));
     one = b_map(m->g, FN_cast, I64, 1, &one), two = b_map(m->g, FN_cast, I64, 1, &two);
-    return b_map(m->g, FN_add, I64, 2, (Val *[]){ b_map(m->g, FN_add, I64, 2, (Val *[]){ one, two }), one });
+    Val *n = b_map(m->g, FN_add, I64, 2, (Val *[]){ b_map(m->g, FN_add, I64, 2, (Val *[]){ one, two }), one });
+    return some ? b_map(m->g, FN_add, I64, 2, (Val *[]){ n, b_dims(m->g, I64, 0, NULL, (Ex[]){ e_int(1) }) }) : n;
 }
 
 // Carries one value that keeps its shape and one that may grow along an axis, and collects rows.
@@ -84,9 +85,10 @@ static inline void make_loop(Maker *m, int depth) {
     graph_output(in.g, next, "kept");
     graph_output(in.g, bigger, "grown");
     graph_output(in.g, row, "row");
-    Val *go = below(&m->r, 2) ? b_dims(m->g, BOOL, 0, NULL, (Ex[]){ e_int(1) }) : make_condition(m, pick(m));
-    Node *n = b_loop(m->g, make_trip(m), go, 2, carry, 2, cap, in.g);
-    for (int i = 0; i < 3; i++) keep(m, &n->out[i]);
+    bool some = below(&m->r, 4); // else nothing looks at the rows: of none of them the size is not said
+    Val *go = some || below(&m->r, 2) ? b_dims(m->g, BOOL, 0, NULL, (Ex[]){ e_int(1) }) : make_condition(m, pick(m));
+    Node *n = b_loop(m->g, make_trip(m, some), go, 2, carry, 2, cap, in.g);
+    for (int i = 0; i < 2 + some; i++) keep(m, &n->out[i]);
 }
 
 static inline void make_step(Maker *m, int depth) {
