@@ -84,17 +84,23 @@ static void declare(Lower *l, Block *b, Ex load) {
     have_symbol(p, load);
 }
 
-// Products of extents that the data give are checked factor by factor, so that none leaves int64: below 2^31
-// before the last factor, and 2^48 in all.
+// Products of numbers that the data give are checked factor by factor, so that none leaves int64: below 2^31
+// before the last factor, and 2^48 in all; where one may be negative, as far below 0.
 static void check_products(Lower *l, Ex e, Block *b) {
     Program *p = l->prog;
     int unknown = 0;
-    for (int i = 0; i < e->n && e->kind == X_MUL; i++) unknown += !known_at_entry(p, e->a[i]);
+    bool negative = false;
+    for (int i = 0; i < e->n && e->kind == X_MUL; i++) {
+        unknown += !known_at_entry(p, e->a[i]);
+        negative |= e->a[i]->lo < 0;
+    }
     if (unknown > 1 && !have(p, e)) {
         Ex prefix = e_int(1);
         for (int i = 0; i < e->n; i++) {
             prefix = e_mul(prefix, e->a[i]);
-            if (i > 0) set_status(b, "CNN_ESHAPE", prefix, e_int(INT64_C(1) << (i + 1 < e->n ? 31 : 48)));
+            int64_t most = INT64_C(1) << (i + 1 < e->n ? 31 : 48);
+            if (negative) set_status(b, "CNN_ESHAPE", e_sub(prefix, e_max(e_min(prefix, e_int(most)), e_int(-most))), e_int(1));
+            else if (i > 0) set_status(b, "CNN_ESHAPE", prefix, e_int(most));
         }
         PUSH(p->have, p->nhave, p->cap_have, e);
     }

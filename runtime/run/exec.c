@@ -431,6 +431,7 @@ static bool run_call(Call *c, Value *out) {
             status = c->m->run(&c->ctx, c->in, c->out);
             if (status == CNN_OK && c->plan->bench > 0) status = bench(c);
             ok = status == CNN_OK ? collect(c, out) : status == CNN_ECAPACITY;
+            if (ok && status == CNN_OK && c->plan->limits) ok = limits_check(c->m, &c->ctx, c->sym, c->in, c->out);
             if (!ok && status != CNN_OK) run_error("the run returned %s", exec_status(status));
         }
         size_t used = c->allocated;

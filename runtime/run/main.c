@@ -30,6 +30,8 @@ static const char help[] =
     "  --test DIR          test data; --rtol X and --atol X as in numpy (1e-3, 1e-7)\n"
     "  --bench [N]         N timed runs (20) after a first one\n"
     "  --profile [N]       the same, and what each nest of the code took\n"
+    "  --limits            also with too little room and with inputs that do not fit: a status must\n"
+    "                      say so, and nothing be written outside\n"
     "  --threads T         threads of the generated code (1)\n"
     "  --seed N            of random operators (0)\n"
     "  --cc CC             the C compiler; default $CC, else clang-19, clang, gcc, cc;\n"
@@ -147,7 +149,9 @@ static int parse(Options *o, int argc, char **argv) {
             cnncc_options(o, argc, argv, i + 1);
             break;
         }
-        if (strcmp(argv[i], "--bench") == 0 || strcmp(argv[i], "--profile") == 0) {
+        if (strcmp(argv[i], "--limits") == 0) {
+            o->run.limits = true;
+        } else if (strcmp(argv[i], "--bench") == 0 || strcmp(argv[i], "--profile") == 0) {
             if (argv[i][2] == 'p') o->run.profile = true, words_add(&o->build.options, "--profile");
             o->run.bench = 20;
             o->run.fill = true;

@@ -4,6 +4,7 @@
 //   main.c     the command line             build.c   model.onnx -> m.c -> m.so -> descriptor
 //   value.c    tensors, sequences, maps     exec.c    bind values to ports, allocate, run, time
 //   number.c   element types as numbers     compare.c expected against got
+//   limits.c   calls that must be refused
 //   pb.c npy.c files of values              test.c    test_data_set_* folders
 //                                           batch.c   many models, each in a process of its own
 //   profile.c  time by nest
@@ -184,6 +185,7 @@ typedef struct {
     Kept *kept;   /* of each state, or NULL: every run starts anew */
     int bench;    /* runs to time, 0: none; the median and so on are printed */
     bool profile; /* the times of its nests, too */
+    bool limits;  /* also calls that must be refused */
 } RunPlan;
 
 /* Runs once (or `bench` times). `out` gets n_out values, which the caller frees. Inputs are paired
@@ -198,6 +200,12 @@ const char *exec_status(int status);
 void profile_reset(cnn_profile *p);
 /* The nests by their time; `ms`: of a whole run. */
 void profile_print(cnn_profile *p, int runs, double ms);
+
+/* ---- limits.c ---- */
+
+/* After a call with these arguments: the same with less room and with inputs that do not fit. False when one has
+   another status than it should or writes outside of what it is given. */
+bool limits_check(const cnn_model *m, const cnn_ctx *ctx, const int64_t *sym, cnn_tensor *in, cnn_tensor *out);
 
 /* ---- compare.c ---- */
 
