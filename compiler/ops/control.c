@@ -393,28 +393,44 @@ static void op_scan(Op *o) {
     for (int i = 0; i < o->nout; i++) o->out[i] = y[i];
 }
 
-// The first version: input 0 gives lengths, everything has a leading batch axis, and axis 1 is scanned.
+// One sequence of a batch, where lengths are given: so many steps of what is scanned, reversed as they are.
+static void cut_sequence(Op *o, int nstate, int n, Val **x, Ex len) {
+    for (int i = nstate; i < n; i++) {
+        graph_guard(o->g, G_GE, dim(x[i], 0), len, "a sequence's length");
+        x[i] = slice(o, x[i], 0, e_int(0), len, e_int(1));
+    }
+}
+
+// The first version: input 0 gives lengths, everything has a leading batch axis, and axis 1 is scanned. What
+// comes after a sequence's length is 0.
 static void op_scan8(Op *o) {
     enum { MOST = 1024 };
     Op in = *o; // without the lengths
     in.in++;
     in.nin--;
-    if (o->in[0]) op_fail(o, "sequence_lens is not supported");
     if (in.nin < 1 || attr_int(o, "num_scan_inputs") > in.nin) op_fail(o, "more scan inputs than inputs");
     for (int i = 0; i < in.nin; i++)
         if (!in.in[i] || in.in[i]->rank < 1) op_fail(o, "input %d needs a batch axis", i + 1);
     int64_t batch = need_const(o, dim(in.in[0], 0), "the batch");
     if (batch < 1 || batch > MOST) op_fail(o, "a batch of %lld", (long long)batch);
+    Ex lens[MOST], steps = e_int(0);
+    if (o->in[0] && need_sizes(o, 0, lens, MOST) != batch) op_fail(o, "as many lengths as sequences are needed");
     Val **x = NEWN(Val *, in.nin), **y = NULL, ***part = NEWN(Val **, o->nout + 1);
     for (int i = 0; i < o->nout; i++) part[i] = NEWN(Val *, batch);
     for (int64_t b = 0; b < batch; b++) {
         ScanShape s = {0};
         for (int i = 0; i < in.nin; i++) x[i] = squeeze(o, slice1(o, in.in[i], 0, b), 0);
         scan_shape(&in, &s, x);
+        steps = dim(x[s.nstate], 0);
+        if (o->in[0]) cut_sequence(o, s.nstate, in.nin, x, lens[b]);
         for (int i = 0; i < s.nscan; i++) s.reversed[i] = scan_reversed(o, "directions", i);
         y = NEWN(Val *, s.nstate + s.nout + 1);
         scan_loop(&in, &s, x, y);
-        for (int i = 0; i < o->nout; i++) part[i][b] = unsqueeze(o, y[i], 0);
+        for (int i = 0; i < o->nout; i++) {
+            Val *v = y[i];
+            if (o->in[0] && i >= s.nstate) v = pad(o, v, 0, e_int(0), e_sub(steps, dim(v, 0)), like(o, v, 0));
+            part[i][b] = unsqueeze(o, v, 0);
+        }
     }
     for (int i = 0; i < o->nout; i++) o->out[i] = concat(o, (int)batch, part[i], 0);
 }

@@ -260,7 +260,24 @@ def only_sizes(opt):
         check(c, {"x": np.maximum(floats(9), 0), "c": np.array(which), "d": i64(4, 5), "n": np.array(n)}, more=1 << 16)
 
 
-PROBES = [reshape, slices, fills, counts, chosen, branches, iterations, carried, collected, unbounded, reused, growing, only_sizes]
+def lengths(opt):
+    """The first Scan: sequences of a batch, each as long as an input says, forwards and backwards; 0 behind them."""
+    body = h.make_graph([node("Add", ["s", "x"], ["s2"]), node("Mul", ["s2", "s2"], ["y"])], "body",
+                        [vi("s", T.FLOAT, [2]), vi("x", T.FLOAT, [2])], [vi("s2", T.FLOAT, [2]), vi("y", T.FLOAT, [2])])
+    for backwards in (0, 1):
+        m = model([node("Scan", ["lens", "init", "x"], ["last", "y"], body=body, num_scan_inputs=1, directions=[backwards])],
+                  [vi("lens", T.INT64, [3]), vi("init", T.FLOAT, [3, 2]), vi("x", T.FLOAT, [3, "n", 2])],
+                  [vi("last", T.FLOAT, [3, 2]), vi("y", T.FLOAT, [3, "n", 2])], opset=8)
+        m.ir_version = 3
+        c = Compiled(opt, m, f"dynamic_lengths{backwards}")
+        for lens in ([2, 5, 1], [5, 5, 5], [1, 3, 5]):
+            check(c, {"lens": i64(*lens), "init": floats(3, 2), "x": floats(3, 5, 2)}, more=1 << 14)
+        status, _, whole = c.call({"lens": i64(2, 6, 1), "init": floats(3, 2), "x": floats(3, 5, 2)}, [24, 120], more=1 << 14)
+        assert status == ESHAPE and whole, f"6 of 5 steps: status {status}"
+
+
+PROBES = [reshape, slices, fills, counts, chosen, branches, iterations, carried, collected, unbounded, reused, growing, only_sizes, lengths]
+
 
 if __name__ == "__main__":
     run_all([(f.__name__, f) for f in PROBES], __doc__)

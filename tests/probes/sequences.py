@@ -4,11 +4,9 @@
     sequences.py --cnncc build/cnncc --build build/probes
 """
 
-import argparse
 import ctypes as C
 import pathlib
 import subprocess
-import sys
 
 import numpy as np
 import onnx
@@ -16,7 +14,7 @@ from dynamic_sizes import floats, i64, node, smallest
 from onnx import TensorProto as T
 from onnx import helper as h
 from onnx import numpy_helper
-from probes import ECAPACITY, ROOM, Compiled, Sequence, close, loader, model, sequence_of, tensor, vi
+from probes import ECAPACITY, ROOM, Compiled, Sequence, close, loader, model, run_all, sequence_of, tensor, vi
 
 EINDEX = 5
 scalar = np.array
@@ -169,23 +167,7 @@ def ports(opt):
     assert d.run(C.byref(ctx), tin, tout) == 1, "no sequence"
 
 
-def main():
-    p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument("--cnncc", required=True)
-    p.add_argument("--build", required=True)
-    p.add_argument("--cc", default="cc")
-    opt = p.parse_args()
-    opt.flags = []
-    probes, failed = [positions, collected, split, chosen, ports], 0
-    for f in probes:
-        try:
-            f(opt)
-        except (AssertionError, subprocess.CalledProcessError) as e:
-            failed += 1
-            print(f"FAILED {f.__name__}: {e}")
-    print(f"{len(probes) - failed} passed, {failed} failed, 0 skipped")
-    return 1 if failed else 0
-
+PROBES = [positions, collected, split, chosen, ports]
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_all([(f.__name__, f) for f in PROBES], __doc__)
