@@ -83,6 +83,12 @@ static void put_pointer(Text *t, const Buf *b, int indent) {
 static void put_room(Emit *e, Text *t, const Stmt *s, int indent) {
     const Buf *b = s->buf;
     if (b->alias) return; // it took the place of an operand
+    if (s->fn == 2) {
+        if (!b->dynamic) return;
+        indent_by(t, indent);
+        put(t, "span[%d].at = span[%d].end = room;\n", b->slot, b->slot);
+        return;
+    }
     Ex bytes = e_mul(s->e, e_int((int64_t)dt_size(b->dt)));
     need(e, s->fn ? "cnn_grow" : "cnn_place");
     indent_by(t, indent);

@@ -348,7 +348,8 @@ static void check_capacity(const Lower *l, Node *n, int i, Ex it, Ex trip, Block
 }
 
 // The rows of a scan output are of one size, which the first iteration says.
-static void start_rows(const Node *n, int i, Block *b) {
+static void start_rows(const Lower *l, const Node *n, int i, Block *b) {
+    append(b, (Stmt){.kind = ST_ROOM, .fn = 2, .buf = l->buf[n->out[i].id]}); // of an earlier run of this loop none is left
     for (int k = 1; k < n->out[i].rank; k++)
         if (is_own_extent(n, n->out[i].shape[k])) set_int(b, n->out[i].shape[k], e_int(0), NULL, false);
 }
@@ -383,7 +384,7 @@ static void lower_loop(Lower *l, Node *n, Block *b) {
         else list_copy(l, n->in[2 + i], state[i], b);
         c->buf[g->in[2 + i]->id] = state[i];
     }
-    for (int i = ncarry; i < n->nout; i++) start_rows(n, i, b);
+    for (int i = ncarry; i < n->nout; i++) start_rows(l, n, i, b);
     Ex trip = new_int("trip", INT64_MIN, INT64_MAX), it = new_int("it", 0, INT64_MAX), cond = new_int("go", 0, 1);
     Ex known = n->in[0]->elems ? n->in[0]->elems[0] : trip;
     set_int(b, trip, NULL, gen_apart(l, b, n->in[0], NULL), false);

@@ -94,7 +94,7 @@ typedef enum {
     ST_COMMENT, // text
     ST_BLOCK,   // { body }
     ST_STATUS,  // return the status `text` unless all guards hold
-    ST_ROOM,    // buf, which is dynamic, gets room for e elements beside those of bufs; fn 1: more room, keeping what it holds
+    ST_ROOM,    // buf, which is dynamic, gets room for e elements beside those of bufs; fn 1: more room, keeping what it holds; 2: none yet
     ST_SWAP     // the two dynamic bufs change places
 } StKind;
 typedef struct Stmt Stmt;
