@@ -241,7 +241,7 @@ static void put_float_fn(Emit *e, Text *t, Fn fn, bool f64, int n, const char **
     const char *f = f64 ? "" : "f", *one = f64 ? "1.0" : "1.0f", *zero = f64 ? "0.0" : "0.0f";
     switch (fn) {
     case FN_sign:
-        put(t, "(%s > %s ? %s : %s < %s ? -%s : %s)", a[0], zero, one, a[0], zero, one, a[0]);
+        put(t, "(%s > %s ? %s : %s < %s ? -%s : %s == %s ? %s : %s)", a[0], zero, one, a[0], zero, one, a[0], zero, zero, a[0]);
         return;
     case FN_isinf: put(t, "(uint8_t)(%s - %s != 0 && %s == %s)", a[0], a[0], a[0], a[0]); return;
     case FN_mod: // sign of the divisor
