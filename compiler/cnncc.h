@@ -61,7 +61,7 @@ bool write_file(const char *path, const char *s, size_t n); // complete or not t
 // ---- tensor/type.c: element types, numbered as ONNX's TensorProto.DataType ----------------------
 typedef enum {
     DT_NONE, F32, U8, I8, U16, I16, I32, I64, STR, BOOL, F16, F64, U32, U64, C64, C128, BF16,
-    F8E4M3FN, F8E4M3FNUZ, F8E5M2, F8E5M2FNUZ, U4, I4, F4E2M1, F8E8M0, U2, I2, DT_COUNT
+    F8E4M3FN, F8E4M3FNUZ, F8E5M2, F8E5M2FNUZ, U4, I4, F4E2M1, F8E8M0, U2, I2, F6E2M3, F6E3M2, DT_COUNT
 } DType;
 bool dt_is_float(DType dt);  // real floating point of any width
 bool dt_is_int(DType dt);    // integer of any width, not bool

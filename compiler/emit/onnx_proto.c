@@ -61,14 +61,20 @@ const char *onnx_op(Out *o, const char *type, int nin, const char *const *in, co
 
 // Elements as ONNX stores them: those below a byte packed, the first in the low bits.
 static ProtobufCBinaryData raw(const Data *d) {
-    size_t size = dt_size(d->dt), per = dt_bits(d->dt) < 8 ? (size_t)(8 / dt_bits(d->dt)) : 1;
-    if (per == 1 && !d->splat) return (ProtobufCBinaryData){ d->n * size, (uint8_t *)(intptr_t)d->p };
-    size_t n = per > 1 ? (d->n + per - 1) / per : mul_size(d->n, size);
+    size_t size = dt_size(d->dt), bits = (size_t)dt_bits(d->dt);
+    bool packed = bits < 8;
+    if (!packed && !d->splat) return (ProtobufCBinaryData){ d->n * size, (uint8_t *)(intptr_t)d->p };
+    size_t n = packed ? (mul_size(d->n, bits) + 7) / 8 : mul_size(d->n, size);
     uint8_t *p = arena_alloc(n + 1);
     for (size_t i = 0; i < d->n; i++) {
         const uint8_t *from = (const uint8_t *)d->p + (d->splat ? 0 : i * size);
-        if (per == 1) memcpy(p + i * size, from, size);
-        else p[i / per] |= (uint8_t)((*from & ((1u << dt_bits(d->dt)) - 1)) << (i % per * (size_t)dt_bits(d->dt)));
+        if (!packed) {
+            memcpy(p + i * size, from, size);
+            continue;
+        }
+        unsigned v = (*from & ((1u << bits) - 1)) << (i * bits % 8);
+        p[i * bits / 8] |= (uint8_t)v;
+        if (v > 255) p[i * bits / 8 + 1] |= (uint8_t)(v >> 8);
     }
     return (ProtobufCBinaryData){ n, p };
 }

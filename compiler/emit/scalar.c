@@ -122,6 +122,8 @@ static const char *half_name(DType dt, bool saturate, const char **extra) {
     case F8E5M2FNUZ: *extra = saturate ? ", 1" : ", 0"; return "e5m2fnuz";
     case F8E8M0: *extra = saturate ? ", 1, 1" : ", 0, 1"; return "e8m0";
     case F4E2M1: return "e2m1";
+    case F6E2M3: return "e2m3";
+    case F6E3M2: return "e3m2";
     default: die("%s is no half type", dt_name(dt));
     }
 }

@@ -35,16 +35,19 @@ static bool type_read(int32_t type, DType *dt, char *err, size_t errlen) {
 // Bytes that n elements take in a file.
 static size_t stored_size(DType dt, size_t n) {
     size_t bits = (size_t)dt_bits(dt);
-    return bits < 8 ? (n + 8 / bits - 1) / (8 / bits) : n * (bits / 8);
+    return bits < 8 ? (n / 4) * bits / 2 + ((n % 4) * bits + 7) / 8 : n * (bits / 8); // 4 elements: bits/2 bytes
 }
 
 // One byte an element from packed ones, the first in the lowest bits; signed types are extended.
 static Data *unpack_bits(DType dt, size_t n, const uint8_t *p) {
     Data *d = data_new(dt, n);
     uint8_t *q = (uint8_t *)(uintptr_t)d->p;
-    unsigned bits = (unsigned)dt_bits(dt), per = 8 / bits, mask = (1u << bits) - 1, sign = 1u << (bits - 1);
+    unsigned bits = (unsigned)dt_bits(dt), mask = (1u << bits) - 1, sign = 1u << (bits - 1);
     for (size_t i = 0; i < n; i++) {
-        unsigned v = ((unsigned)p[i / per] >> (i % per * bits)) & mask;
+        size_t first = i % 4 * bits, at = i / 4 * bits / 2 + first / 8, shift = first % 8;
+        unsigned v = (unsigned)p[at] >> shift;
+        if (shift + bits > 8) v |= (unsigned)p[at + 1] << (8 - shift); // of 6 bits, across two bytes
+        v &= mask;
         q[i] = (uint8_t)(dt_is_signed(dt) ? (v ^ sign) - sign : v);
     }
     return d;
@@ -87,9 +90,9 @@ static bool bytes_external(Importer *im, const Onnx__TensorProto *t, const uint8
     return external_data(im->external, t->n_external_data, t->external_data, p, len, err, errlen) == WIRE_OK;
 }
 
-// int32_data holds every type of 32 bits or fewer, one element each, or a byte of packed ones.
+// int32_data holds every type of 32 bits or fewer, one element each, or a byte of those of 4 and 2 bits.
 static bool data_of_int32(const Onnx__TensorProto *t, DType dt, size_t n, Data **out, char *err, size_t errlen) {
-    bool packed = dt_bits(dt) < 8;
+    bool packed = dt_bits(dt) < 6;
     size_t want = packed ? stored_size(dt, n) : n;
     if (t->n_int32_data != want) FAIL("%zu elements in int32_data, needs %zu", t->n_int32_data, want);
     if (dt == I32) {

@@ -24,8 +24,8 @@ Val *quant_param(Op *o, Val *p, const Val *x, int64_t axis, int64_t block) {
 Val *quantize(Op *o, Val *x, Val *scale, Val *zero, DType dt, bool saturate) {
     if (scale) x = divide(o, cast(o, x, scale->dt), scale);
     if (dt_is_float(dt)) { // 8 and 4 bits
-        if (zero && dt == F4E2M1) x = add(o, x, cast(o, zero, x->dt));
-        return saturate || dt == F4E2M1 ? cast(o, x, dt) : b_map(o->g, FN_castsat, dt, 1, &x);
+        if (zero && dt_bits(dt) < 8) x = add(o, x, cast(o, zero, x->dt));
+        return saturate || dt_bits(dt) < 8 ? cast(o, x, dt) : b_map(o->g, FN_castsat, dt, 1, &x);
     }
     x = cast(o, map1(o, FN_round, x), F32);
     if (zero) x = add(o, x, cast(o, zero, F32));
@@ -65,7 +65,7 @@ static void dequantize_linear(Op *o) {
     int64_t axis = attr_int_or(o, "axis", 1), block = attr_int_or(o, "block_size", 0);
     DType dt = (DType)attr_int_or(o, "output_dtype", 0);
     if (dt == DT_NONE) dt = scale->dt;
-    Val *zero = dt_is_float(x->dt) && x->dt != F4E2M1 ? NULL : input(o, 2);
+    Val *zero = dt_is_float(x->dt) && dt_bits(x->dt) == 8 ? NULL : input(o, 2);
     Val *y = dequantize(o, x, quant_param(o, scale, x, axis, block), quant_param(o, zero, x, axis, block));
     o->out[0] = cast(o, y, dt);
 }

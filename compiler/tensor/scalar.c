@@ -31,6 +31,8 @@ static const Format *format_of(DType dt) {
     static const Format e5m2 = { 2, -14, 5, 57344.0, OVER_INF, false };
     static const Format e5m2fnuz = { 2, -15, 5, 57344.0, OVER_NAN, true };
     static const Format e2m1 = { 1, 0, 2, 6.0, OVER_MAX, false };
+    static const Format e2m3 = { 3, 0, 2, 7.5, OVER_MAX, false };
+    static const Format e3m2 = { 2, -2, 3, 28.0, OVER_MAX, false };
     switch (dt) {
     case F16: return &f16;
     case BF16: return &bf16;
@@ -39,6 +41,8 @@ static const Format *format_of(DType dt) {
     case F8E5M2: return &e5m2;
     case F8E5M2FNUZ: return &e5m2fnuz;
     case F4E2M1: return &e2m1;
+    case F6E2M3: return &e2m3;
+    case F6E3M2: return &e3m2;
     default: return NULL;
     }
 }
@@ -63,7 +67,7 @@ static double round_e8m0(double v) {
 }
 
 // The nearest value of a float type, ties to even; without saturation: beyond the type's range an
-// infinity where it has one, else NaN (F4E2M1, which has neither, saturates, and NaN is -0).
+// infinity where it has one, else NaN (those of 4 and 6 bits, which have neither, saturate, and NaN is -0).
 double round_to(DType dt, double v) {
     if (dt == F64) return v;
     if (dt == F32) return (double)(float)v;
@@ -196,6 +200,7 @@ Scalar scalar_load(DType dt, const void *p) {
         r.f = decode(dt, *(const uint8_t *)p);
         return r;
     case F4E2M1: r.f = decode(dt, *(const uint8_t *)p & 15u); return r;
+    case F6E2M3: case F6E3M2: r.f = decode(dt, *(const uint8_t *)p & 63u); return r;
     case STR: case C64: case C128: r.i = (int64_t)(intptr_t)p; return r;
     default: die("load of an element of type %d", (int)dt);
     }
@@ -207,7 +212,7 @@ void scalar_store(DType dt, void *p, Scalar v) {
     case F32: STORE(float, v.f)
     case F64: STORE(double, v.f)
     case F16: case BF16: STORE(uint16_t, encode(dt, round_to(dt, v.f)))
-    case F8E4M3FN: case F8E4M3FNUZ: case F8E5M2: case F8E5M2FNUZ: case F8E8M0: case F4E2M1:
+    case F8E4M3FN: case F8E4M3FNUZ: case F8E5M2: case F8E5M2FNUZ: case F8E8M0: case F4E2M1: case F6E2M3: case F6E3M2:
         STORE(uint8_t, encode(dt, round_to(dt, v.f)))
     case BOOL: STORE(uint8_t, v.i != 0)
     case U8: case I8: case U4: case U2: case I4: case I2: STORE(uint8_t, wrap_to(dt, v.i))

@@ -19,6 +19,7 @@ static const struct { const char *name, *onnx; int bits; char class; } type_info
     [U4] = {"u4", "uint4", 4, 'u'},            [I4] = {"i4", "int4", 4, 's'},
     [F4E2M1] = {"f4e2m1", "float4e2m1", 4, 'f'}, [F8E8M0] = {"f8e8m0", "float8e8m0", 8, 'f'},
     [U2] = {"u2", "uint2", 2, 'u'},            [I2] = {"i2", "int2", 2, 's'},
+    [F6E2M3] = {"f6e2m3", "float6e2m3", 6, 'f'}, [F6E3M2] = {"f6e3m2", "float6e3m2", 6, 'f'},
 };
 
 bool dt_is_float(DType dt) { return type_info[dt].class == 'f'; }

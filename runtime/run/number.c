@@ -28,6 +28,10 @@ static SmallFloat small_float(int type) {
         return (SmallFloat){8, 2, 16, TOP_NAN_NEGATIVE_ZERO};
     case CNN_FLOAT4E2M1:
         return (SmallFloat){4, 1, 1, TOP_FINITE};
+    case CNN_FLOAT6E2M3:
+        return (SmallFloat){6, 3, 1, TOP_FINITE};
+    case CNN_FLOAT6E3M2:
+        return (SmallFloat){6, 2, 3, TOP_FINITE};
     default:
         return (SmallFloat){0, 0, 0, TOP_FINITE};
     }
@@ -105,6 +109,9 @@ double number_get(int type, const void *data, size_t i) {
         return small_decode(small_float(type), ((const uint8_t *)data)[i]);
     case CNN_FLOAT4E2M1:
         return small_decode(small_float(type), ((const uint8_t *)data)[i] & 15u);
+    case CNN_FLOAT6E2M3:
+    case CNN_FLOAT6E3M2:
+        return small_decode(small_float(type), ((const uint8_t *)data)[i] & 63u);
     case CNN_FLOAT8E8M0: {
         int e = ((const uint8_t *)data)[i];
         return e == 255 ? (double)__builtin_nan("") : __builtin_ldexp(1.0, e - 127);

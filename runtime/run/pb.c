@@ -66,7 +66,10 @@ static void unpack_small(Value *v, const uint8_t *packed, size_t n) {
     unsigned bits = type_packed(v->type), top = 1u << (bits - 1);
     bool is_signed = v->type == CNN_INT4 || v->type == CNN_INT2;
     for (size_t i = 0; i < n; i++) {
-        unsigned u = packed[i * bits / 8] >> (i * bits % 8) & (2 * top - 1);
+        size_t at = i * bits / 8, shift = i * bits % 8;
+        unsigned u = packed[at] >> shift;
+        if (shift + bits > 8) u |= (unsigned)packed[at + 1] << (8 - shift);
+        u &= 2 * top - 1;
         ((uint8_t *)v->data)[i] = (uint8_t)(is_signed ? (u ^ top) - top : u);
     }
 }
@@ -78,13 +81,16 @@ static uint8_t *pack_small(const Value *v, size_t n, size_t *bytes) {
     uint8_t *packed = run_calloc(*bytes, 1);
     for (size_t i = 0; i < n; i++) {
         unsigned u = ((uint8_t *)v->data)[i] & ((1u << bits) - 1);
-        packed[i * bits / 8] = (uint8_t)(packed[i * bits / 8] | u << (i * bits % 8));
+        u <<= i * bits % 8;
+        packed[i * bits / 8] = (uint8_t)(packed[i * bits / 8] | u);
+        if (u > 255) packed[i * bits / 8 + 1] = (uint8_t)(packed[i * bits / 8 + 1] | u >> 8);
     }
     return packed;
 }
 
 static bool typed_int32(const Onnx__TensorProto *t, Value *v, size_t n) {
     unsigned packed = type_packed(v->type);
+    if (packed == 6) packed = 0; /* these have an entry each */
     if (t->n_int32_data < (packed ? (n * packed + 7) / 8 : n)) return false;
     for (size_t i = 0; i < n; i++) {
         int32_t x = t->int32_data[packed ? i * packed / 8 : i];

@@ -36,6 +36,8 @@ static const struct {
     [CNN_FLOAT8E8M0] = {"float8e8m0", 1, true},
     [CNN_UINT2] = {"uint2", 1, false},
     [CNN_INT2] = {"int2", 1, false},
+    [CNN_FLOAT6E2M3] = {"float6e2m3", 1, true},
+    [CNN_FLOAT6E3M2] = {"float6e3m2", 1, true},
 };
 
 static bool known(int type) {
@@ -46,6 +48,7 @@ size_t type_size(int type) { return known(type) ? type_table[type].size : 0; }
 
 unsigned type_packed(int type) {
     if (type == CNN_UINT4 || type == CNN_INT4 || type == CNN_FLOAT4E2M1) return 4;
+    if (type == CNN_FLOAT6E2M3 || type == CNN_FLOAT6E3M2) return 6;
     return type == CNN_UINT2 || type == CNN_INT2 ? 2 : 0;
 }
 

@@ -33,7 +33,7 @@ from recipes import RECIPES, Case, dtype, is_float
 
 NEWEST = {"": 28}
 # Why a row may have no hit: ONNX removed the operator, or nothing can be computed with such elements.
-EXPECTED = r"removed in version|elements of type (string|complex)|bits of .* are not supported|not a type of numbers|6e[23]m[23]|type 2[78]|to: 2[78]"
+EXPECTED = r"removed in version|elements of type (string|complex)|bits of .* are not supported|not a type of numbers"
 DRAWN = {"Bernoulli", "Multinomial", "RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike"}
 EPS = {"float16": 2e-3, "bfloat16": 1.6e-2, "float64": 1e-6}
 
@@ -175,7 +175,7 @@ class Job:
         for i, v in enumerate(want or []):
             v = v.astype(object) if v.dtype.kind not in "biufcOV" else v
             (data / f"output_{i}.pb").write_bytes(proto(v, outs[i]).SerializeToString())
-        names = {np.asarray(v).dtype.name for v in [*ins, *(want or [])] if v is not None}
+        names = {np.asarray(v).dtype.name for v in [*ins, *(want or [])] if v is not None and np.asarray(v).dtype.kind not in "SUTO"}
         tolerance = max([EPS.get(n, 1e-1 if "float8" in n or "float4" in n else 2e-5) for n in names if is_float(np.dtype(n) if n in np.sctypeDict else n)] or [1e-5])
         span = max([1.0] + [float(np.abs(f[np.isfinite(f)]).max(initial=0)) for f in map(as_float, want or []) if f is not None])
         self.tolerance = (tolerance * c.tolerance, tolerance * c.tolerance * min(span, 1e6))
