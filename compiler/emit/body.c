@@ -84,7 +84,7 @@ static void put_room(Emit *e, Text *t, const Stmt *s, int indent) {
     const Buf *b = s->buf;
     if (b->alias) return; // it took the place of an operand
     if (s->fn == 2) {
-        if (!b->dynamic) return;
+        if (!b->grows) return;
         indent_by(t, indent);
         put(t, "span[%d].at = span[%d].end = room;\n", b->slot, b->slot);
         return;

@@ -337,7 +337,7 @@ static void check_capacity(const Lower *l, Node *n, int i, Ex it, Ex trip, Block
     }
     y->size = e_add(e_mul(each, count), e_int(y->slack));
     if (bound_size(l->prog, l->opt, y) == SIZE_DYNAMIC) {
-        y->apart = y->placed = true;
+        y->apart = y->placed = y->grows = true;
         append(b, (Stmt){.kind = ST_ROOM, .fn = 1, .buf = y, .e = e_add(e_mul(each, count), e_int(y->slack))});
         return;
     }

@@ -45,6 +45,7 @@ struct Buf {
     Ex offset;            // B_WORK: byte offset in the work area; B_WEIGHT: in the weights
     bool dynamic;         // B_WORK: its size has no bound; ST_ROOM places it behind the planned part
     bool placed;          // dynamic: there is an ST_ROOM
+    bool grows;           // dynamic: row by row, from nothing
     bool apart;           // shares no memory: it changes places with another buffer
     int slot;             // dynamic: which span of the run keeps its place
 };
