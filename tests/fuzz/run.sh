@@ -6,7 +6,7 @@
 # graphs.py --count 6000; graphs.py --count 3600 --size 8 --depth 2; parts of those with the programs of a build with
 # sanitizers and --cc clang-19 --cflags '-O1 -fsanitize=address,undefined'. FUZZ_SECONDS: about what its short form takes.
 here=$(dirname "$0")
-root=$here/../.. seconds=$((${FUZZ_SECONDS:-60} / 2))
+seconds=$((${FUZZ_SECONDS:-60} / 2))
 python=${PYTHON:-python3} build=${BUILD:-build} jobs=${JOBS:-2}
 {
     "$python" "$here/attention.py" --runner "$build/cnncc-run" --cnncc "$build/cnncc" --count 40 --jobs "$jobs"
@@ -19,8 +19,6 @@ python=${PYTHON:-python3} build=${BUILD:-build} jobs=${JOBS:-2}
     echo "end $?"
     "$python" "$here/contractions.py" --runner "$build/cnncc-run" --count 2 --bits default,x86-64,cortex-m
     echo "end $?"
-    clang-19 -std=gnu11 -O1 -I"$root/compiler" -I"$root" -I"$here" -isystem "$build/schemas" -o "$build/make_graphs" \
-        "$here/make_graphs.c" "$build/libcnncc_core.a" "$build/libonnx_pb.a" -lprotobuf-c -lm
     "$python" "$here/graphs.py" --build "$build" --count 1200 --seconds "$seconds" --jobs "$jobs"
     echo "end $?"
     "$python" "$here/graphs.py" --build "$build" --count 900 --size 8 --depth 2 --seconds "$seconds" --jobs "$jobs"
