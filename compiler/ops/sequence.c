@@ -149,7 +149,7 @@ static Val *item_at(Op *o, Val *s, Val *at) {
 // y = s[position]
 static void sequence_at(Op *o) {
     if (!all_known(o, 1)) {
-        Val *in[2];
+        Val *in[2] = {NULL, NULL};
         operands(o, NULL, 1, in);
         o->out[0] = item_at(o, in[0], in[1]);
         return;

@@ -138,11 +138,12 @@ int eval_string_to_i64(const Node *n, Tensor *const *in, Tensor **out) {
         char *t = number_text(s);
         size_t digits = t ? strspn(t + (*t == '-' || *t == '+'), "0123456789") : 0;
         bool whole = digits && digits <= 20 && strlen(t) == s.n && digits + (size_t)(*t == '-' || *t == '+') == s.n;
-        unsigned __int128 v = 0;
-        for (size_t k = s.n - digits; whole && k < s.n; k++) v = v * 10 + (unsigned)(s.p[k] - '0');
+        uint64_t v = 0;
+        for (size_t k = s.n - digits; whole && k < s.n; k++)
+            whole = !__builtin_mul_overflow(v, 10u, &v) && !__builtin_add_overflow(v, (unsigned)(s.p[k] - '0'), &v);
         double f;
-        if (whole && v <= UINT64_MAX) {
-            data_set(out[0]->data, i, (Scalar){ .i = (int64_t)(*t == '-' ? 0 - (uint64_t)v : (uint64_t)v) });
+        if (whole) {
+            data_set(out[0]->data, i, (Scalar){ .i = (int64_t)(*t == '-' ? 0 - v : v) });
             continue;
         }
         if (!read_double(s, &f)) return CNN_EDATA;

@@ -102,8 +102,8 @@ static bool typed_int32(const Onnx__TensorProto *t, Value *v, size_t n) {
             ((uint8_t *)v->data)[i] = (uint8_t)x;
         if (packed) { /* this element alone, from the byte it is in */
             Value one = {.type = v->type, .data = (uint8_t *)v->data + i};
-            uint8_t byte = (uint8_t)((uint8_t)x >> (i * packed % 8));
-            unpack_small(&one, &byte, 1);
+            uint8_t byte[2] = {(uint8_t)((uint8_t)x >> (i * packed % 8)), 0};
+            unpack_small(&one, byte, 1);
         }
     }
     return true;

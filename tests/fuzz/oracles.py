@@ -24,6 +24,8 @@ def reference_bug(c, version, ins, attrs):
         return version < 13
     if op in RECURRENT:  # sequence_lens is not read, nor is direction reverse
         return (len(ins) > 4 and ins[4] is not None) or attrs.get("direction") == "reverse"
+    if op == "MaxPool" and list(attrs.get("pads", []))[: x.ndim - 2] != list(attrs.get("pads", []))[x.ndim - 2 :]:
+        return True  # pads 0,0,1,0 of 8x7 by 3x3 give 6 rows instead of 8 + 1 - 2
     if op in WINDOWS and ("auto_pad" in attrs or attrs.get("ceil_mode")):
         return True  # SAME of 5 by stride 2 gives 2 windows instead of ceil(5 / 2); ceil_mode forgets windows of one side
     if op == "Unique":  # with an axis it removes the other axes' duplicates
