@@ -370,7 +370,7 @@ static void put_pointers(Emit *e, Text *t) {
         if (b->kind == B_OUTPUT && (!b->val || b->val->kind == K_TENSOR)) put(t, "    %s *const %s = (%s *)out[%d].data;\n", c, b->name, c, b->port);
         if (b->kind == B_WEIGHT && b->offset && b->dt != STR)
             put(t, "    const %s *const %s = (const %s *)(const void *)(weights + %s);\n", c, b->name, c, e_str(b->offset));
-        if (b->kind == B_WORK && !b->alias && b->dynamic) put(t, "    %s *%s = (%s *)(void *)work;\n", c, b->name, c);
+        if (b->kind == B_WORK && !b->alias && b->dynamic) put(t, "    %s *%s = (%s *)(void *)work;\n    (void)%s;\n", c, b->name, c, b->name); // a copy may be all that reads it
         if (b->kind == B_WORK && !b->alias && !b->scratch && !b->dynamic) {
             put(t, "    %s *const %s = (%s *)(void *)(work + ", c, b->name, c);
             put_ex(e, t, b->offset);

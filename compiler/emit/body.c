@@ -441,6 +441,13 @@ static void put_func(Emit *e, Text *call, const Stmt *s, int indent) {
     if (e->opt->profile) put_profile(e, call, s, indent);
 }
 
+typedef struct { Ex var; bool found; } Seek;
+
+static void seek(Ex *e, void *ctx) {
+    Seek *k = ctx;
+    k->found |= e_uses(*e, k->var);
+}
+
 static void put_index(Emit *e, Text *t, const Stmt *s, int indent) {
     Text v = {0};
     put_sx(e, &v, s->value);
@@ -449,9 +456,11 @@ static void put_index(Emit *e, Text *t, const Stmt *s, int indent) {
     put(t, "const int64_t %s = cnn_index((int64_t)(%s), ", c_var(s->var), v.s);
     put_ex(e, t, s->hi);
     put(t, ", &st);\n");
-    if (s->var->extent) return;
+    Seek k = {s->var, false};
+    stmt_each_ex(s->next, seek, &k);
+    if (k.found) return;
     indent_by(t, indent);
-    put(t, "(void)%s;\n", c_var(s->var)); // an axis of one element: the index is only checked
+    put(t, "(void)%s;\n", c_var(s->var)); // an axis of one element, a sum of none: the index is only checked
 }
 
 static void put_int(Emit *e, Text *t, const Stmt *s, int indent) {
