@@ -18,7 +18,7 @@ void gen_bind(Block *b, Val *v, const Ex *idx, Sx *value) {
 static Sx *lookup(const Block *b, const Val *v, const Ex *idx) {
     for (; b; b = b->up)
         for (const Memo *m = b->memo; m; m = m->next)
-            if (m->val == v && !memcmp(m->idx, idx, sizeof *idx * (size_t)v->rank)) return m->value;
+            if (m->val == v && (!v->rank || !memcmp(m->idx, idx, sizeof *idx * (size_t)v->rank))) return m->value;
     return NULL;
 }
 
