@@ -173,16 +173,19 @@ static bool keep_partial(Tiling *t) {
     return true;
 }
 
-// Long sums whose b is not packed at compile time go block by block, so that a block of b serves many rows from
-// the first-level cache. Without rows b is read once, a few of its rows side by side.
+static bool is_constant(const Buf *b) { return b->kind == B_WEIGHT && b->data; }
+
+// Long sums of operands that the run gives go block by block, so that a block of b serves many rows from the
+// first-level cache. Without rows b is read once, a few of its rows side by side. What decides is no matter of
+// the target, which may take the one operand for b or the other: the order of a sum is the same for all.
 static void block_sum(Tiling *t) {
-    const int SIDE = 8, SPREAD = 256;
+    const int SIDE = 8, SPREAD = 256, ROWS = 24;
     const double LONG = 384, STEPS = 256;
     int64_t s = 0, rows = t->row ? tile_guess(t->row) : 1;
     for (int i = 0; i < t->nouter; i++) rows *= tile_guess(t->outer[i]);
-    if (t->inner || t->root->rows || t->nk == 0 || t->a_lanes || t->k[0] == t->pattern_by || (t->packed && t->packed->kind == B_WEIGHT)) return;
+    if (t->inner || t->root->rows || t->nk == 0 || t->a_lanes || t->k[0] == t->pattern_by || is_constant(t->buf[0]) || is_constant(t->buf[1])) return;
     double inner = steps(t, 1), all = steps(t, 0);
-    if (rows >= 4 * t->mr && all > LONG && inner <= LONG) t->kchunk = inner > STEPS ? 1 : (int64_t)(STEPS / inner);
+    if (rows >= ROWS && all > LONG && inner <= LONG) t->kchunk = inner > STEPS ? 1 : (int64_t)(STEPS / inner);
     else if (rows == 1 && t->nk == 1 && !t->pack && all > STEPS && !e_is(t->panels, 1) &&
              e_is_const(tile_stride(t->off[1], t->k[0]), &s) && s >= SPREAD)
         t->kchunk = SIDE;
