@@ -250,7 +250,13 @@ test_models() {
 
 test_golden() { own_script golden 300; }
 test_probes() { own_script probes 300; }
-test_grad() { own_script grad 600; }
+# The loss curves are held against PyTorch's, which Debian packages for its own Python.
+test_grad() {
+    install_packages python3-torch python3-numpy libopenblas0-pthread || {
+        [ "$venv" = no ] || ! reachable || bad 'grad: PyTorch' 'it cannot be installed, though the registries answer'
+    }
+    own_script grad 900
+}
 test_text() { own_script text 300; }
 test_exporters() { own_script exporters 600; } # its packages are half a gigabyte
 test_fuzz() { own_script fuzz 300; }

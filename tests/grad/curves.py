@@ -3,8 +3,8 @@
 
     curves.py --cnncc build/cnncc [--torch /usr/bin/python3]
 
-PyTorch runs in the Python that --torch names (Debian's python3-torch); without it the tests are
-skipped, by name. The last line is 'N passed, N failed, N skipped'.
+PyTorch and NumPy run in the Python that --torch names (Debian's python3-torch and python3-numpy);
+without them the tests are skipped, by name. The last line is 'N passed, N failed, N skipped'.
 """
 
 import argparse
@@ -165,7 +165,7 @@ def main():
         path = f"{tmp}/torch.npz"
         done = subprocess.run([args.torch, str(HERE / "curves.py"), "--torch-curves", path], capture_output=True, text=True, check=False)
         if done.returncode:
-            missing = "No module named 'torch'" in done.stderr
+            missing = "No module named 'torch'" in done.stderr or "No module named 'numpy'" in done.stderr
             print(f"{'skipped' if missing else 'FAILED'}: curves against PyTorch: {done.stderr.strip().splitlines()[-1]}")
             print(f"0 passed, {0 if missing else len(cases)} failed, {len(cases) if missing else 0} skipped")
             return not missing
