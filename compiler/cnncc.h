@@ -358,6 +358,8 @@ struct Options {
     int64_t batch;
     bool frozen_bn, bn_unbiased; // --frozen-bn; --bn-momentum=pytorch
     TrainEntry entry;           // of --train: which of its functions is being made
+    const char *tuned;     // --tuned FILE: tiles by measurement, loop/tune.c
+    int tile_form;         // --tile-form N: the N-th best by estimate
     bool any_batch;        // for any batch up to `batch`
     const char **cap; int ncap;     // --cap NAME=N
     const char **outputs; int noutputs; // --output NAME: expose an inner tensor

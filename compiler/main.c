@@ -24,6 +24,7 @@ static const char help_text[] =
     "  --weights inline         in the C; or file: in FILE.bin; or extern: handed in by the caller\n"
     "  --target NAME            tile sizes: native, generic, x86-64-v3, x86-64-v4, aarch64, cortex-m;\n"
     "                           the C is portable whatever the target\n"
+    "  --tuned FILE             tiles by measurement: FILE is written by cnncc-run --tune\n"
     "  --portable               no vector extensions of gcc and clang\n"
     "  --example                with a small main function\n"
     "  --output NAME            also return this inner tensor (may be repeated)\n"
@@ -48,7 +49,10 @@ static const char help_text[] =
     "  --relax                  faster convolutions with somewhat larger errors\n"
     "  --rng mt19937            random operators with a seed draw NumPy's numbers\n"
     "  --dtype f32 or f64       all floating point numbers as this type, inputs and outputs too\n"
-    "\n"
+    "\n";
+
+// Compilers need not take more than 4095 characters in one string.
+static const char more_help_text[] =
     "Training (docs/training.md)\n"
     "  --grad                   one function of the inputs and parameters: loss, outputs, grad:NAME of each parameter\n"
     "  --train                  steps, evaluation, checkpoints: an interface around parameters in one buffer\n"
@@ -67,6 +71,7 @@ static const char help_text[] =
     "  --emit-onnx FILE         write the optimized model as ONNX\n"
     "  --timing                 time and memory of each pass\n"
     "  --profile                generated code counts the time of each nest (cnncc-run --profile)\n"
+    "  --tile-form N            every contraction in the N-th best form by estimate (for cnncc-run --tune)\n"
     "  --list-ops               every operator: versions, support, gradient, types\n"
     "  --help, --version\n"
     "\n"
@@ -220,7 +225,7 @@ static const char **text_of(Options *o, const char *name) {
                  {"--dump", &o->dump},     {"--emit-onnx", &o->emit_onnx},  {"--eval", &o->eval_dir},
                  {"--loss", &o->loss},     {"--optimizer", &o->optimizer},  {"--requires-grad", &o->requires_grad},
                  {"--no-decay", &o->no_decay},   {"--freeze", &o->freeze}, {"--input-grad", &o->input_grad},
-                 {"--rng", &o->rng}};
+                 {"--rng", &o->rng}, {"--tuned", &o->tuned}};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         if (!strcmp(texts[i].name, name)) return texts[i].text;
     return NULL;
@@ -260,6 +265,8 @@ static bool set_value(Options *o, const char *name, const char *value) {
         o->cap = add_string(o->cap, &o->ncap, value);
     else if (!strcmp(name, "--bn-momentum"))
         o->bn_unbiased = choice(name, value, "onnx", "pytorch");
+    else if (!strcmp(name, "--tile-form"))
+        o->tile_form = (int)(number(value, name) & 0xffff);
     else if (!strcmp(name, "--batch"))
         o->batch = number(value, name);
     else if (!strcmp(name, "--dtype"))
@@ -291,7 +298,7 @@ static void parse_option(Options *o, char **argv, int *i) {
 int main(int argc, char **argv) {
     Options o = {0};
     for (int i = 1; i < argc; i++) {
-        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) return fputs(help_text, stdout) < 0;
+        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) return fputs(help_text, stdout) < 0 || fputs(more_help_text, stdout) < 0;
         if (!strcmp(argv[i], "--version")) return fputs(version_text, stdout) < 0;
         if (!strcmp(argv[i], "--list-ops")) return list_ops();
         if (argv[i][0] == '-' && argv[i][1])

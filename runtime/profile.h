@@ -6,8 +6,9 @@
 #include <time.h>
 
 //@ cnn_profile: #time
-/* One nest: the nodes it came from, its calls, seconds and multiply-adds since they were last set to 0. */
-typedef struct { const char *name; int64_t calls; double seconds, work; } cnn_profile;
+/* One nest: the nodes it came from; the tiles of its contractions, "KEY FORM;" each; its calls, seconds and
+   multiply-adds since they were last set to 0. */
+typedef struct { const char *name, *tiles; int64_t calls; double seconds, work; } cnn_profile;
 
 static inline double cnn_profile_now(void) {
     struct timespec t;

@@ -390,11 +390,22 @@ static void put_params(Emit *e, const Uses *u, bool scratch, Text *f, Text *call
     if (!*comma) put(f, "void");
 }
 
+// The keys and forms of a nest's contractions, from their comments: see loop/tune.c.
+static void put_tiles(Emit *e, const Stmt *s) {
+    for (; s; s = s->next) {
+        if (s->kind == ST_COMMENT && s->text && !strncmp(s->text, "tile ", 5)) put(&e->profile, "%s;", s->text + 5);
+        put_tiles(e, s->body);
+        put_tiles(e, s->els);
+    }
+}
+
 // --profile: what a call took is added to the nest's row of the table.
 static void put_profile(Emit *e, Text *call, const Stmt *s, int indent) {
     need(e, "cnn_profile");
     put(&e->profile, "    {\"");
     for (const char *c = s->text ? s->text : "?"; *c; c++) put_n(&e->profile, *c < 32 || *c == '"' || *c == '\\' || *c == '?' ? "_" : c, 1);
+    put(&e->profile, "\", \"");
+    put_tiles(e, s->body);
     put(&e->profile, "\", 0, 0, 0},\n");
     indent_by(call, indent);
     put(call, "cnn_profile_add(&%s_nests[%d], start, (double)(", e->prefix, e->nnest - 1);

@@ -143,7 +143,7 @@ bool emit_model(const Program *p, const Options *opt) {
     if (e->profile.n) { // the one thing that is not re-entrant
         put(&c, "static cnn_profile %s_nests[] = {\n", e->prefix);
         put_n(&c, e->profile.s, e->profile.n);
-        put(&c, "    {0, 0, 0, 0},\n};\n\ncnn_profile *%s_profile(void);\ncnn_profile *%s_profile(void) {\n    return %s_nests;\n}\n\n",
+        put(&c, "    {0, 0, 0, 0, 0},\n};\n\ncnn_profile *%s_profile(void);\ncnn_profile *%s_profile(void) {\n    return %s_nests;\n}\n\n",
             e->prefix, e->prefix, e->prefix);
     }
     put_n(&c, api.s, api.n);

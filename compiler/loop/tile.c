@@ -280,7 +280,7 @@ static bool prepare(Tiling *t) {
         t->off[i] = buf_offset(t->buf[i], c->factor[i].idx);
     }
     t->dot = !t->root->rows && tile_dot_wins(t);
-    return t->dot || (tile_choose(t) < 1e100 && settle_patterns(t));
+    return t->dot || (tile_pick(t) < 1e100 && settle_patterns(t));
 }
 
 // The plan of one phase of a root. NULL: refused.
@@ -338,6 +338,7 @@ static void tile_phase(Tiling *t, Block *b) {
         for (int i = 0; i < t->nbatch; i++) fixed &= tile_extent(t->batch[i]) > 0;
         if (fixed) tile_pack_const(t);
     }
+    if (t->l->opt && t->l->opt->profile && t->label) append(b, (Stmt){.kind = ST_COMMENT, .text = t->label});
     emit_tree(t, b);
 }
 

@@ -28,6 +28,11 @@ typedef struct {
     bool wide[MAX_RANK];
 } Margin;
 
+// One way to compute a contraction: the lane variable, by number; which factor is loaded along lanes; the operands
+// with margins, a bit each; the variable of the rows, by number among the loops outside, -1: none; the register tile.
+typedef struct { int lane, b; unsigned margins; int row, mr, nv; } TileForm;
+typedef struct TileForms TileForms;
+
 typedef struct {
     Lower *l;
     Root *root;
@@ -51,6 +56,10 @@ typedef struct {
     Fused fused[32]; int nfused;
     bool dot;                      // by the dot template
     int mr, nv;
+    TileForm form;                 // what was chosen
+    const TileForm *force;         // nothing else may be chosen, or NULL
+    TileForms *forms;              // every form is noted here, or NULL
+    const char *label;             // key and form, for --profile; or NULL
     Ex panels, panel;              // of nv*lanes lanes each; the loop over them
     bool pack;                     // b is packed: [batch][panel][k][nv*lanes]
     Buf *packed;
@@ -88,7 +97,10 @@ Stmt *tile_pack_run(Tiling *t, Block *b); // its outermost loop
 void tile_pack_rows(Tiling *t, Block *b, const RowGroup *g, int n);
 // loop/tile_choose.c
 double tile_choose(Tiling *t);         // the plan of the cheapest tile and its cost in cycles for each multiply-add; 1e100: no
-bool tile_dot_wins(const Tiling *t);   // whether the dot template is the better one, for any target
+// loop/tune.c
+double tile_pick(Tiling *t);           // tile_choose, or the form that was measured to be the fastest
+void tile_forms_add(TileForms *all, const TileForm *form, double cost);
+bool tile_dot_wins(const Tiling *t);   // loop/tile_choose.c: whether the dot template is the better one, for any target
 // loop/tile_margin.c
 bool tile_margins(Tiling *t, unsigned mask); // a bit for each operand that gets margins, where it has guards; false: one has none
 void tile_fill_margins(Tiling *t, Block *b, int f);

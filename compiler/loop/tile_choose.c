@@ -143,15 +143,27 @@ static double cost(const Tiling *t, int mr, int nv) {
     return sum * (double)panels / (double)(lanes * rows);
 }
 
-static double choose_tile(Tiling *t) {
+// For --tile-form: of tiles that split the rows alike only one.
+static void note_form(Tiling *t, int mr, int nv, double c) {
+    int64_t rows = t->row ? tile_extent(t->row) : 1, tiles = (rows + mr - 1) / mr;
+    if (!t->forms || (rows > 0 && mr > 1 && (rows + mr - 2) / (mr - 1) == tiles)) return;
+    TileForm f = t->form;
+    f.mr = mr, f.nv = nv;
+    tile_forms_add(t->forms, &f, c);
+}
+
+// scale: of its costs, among those of other forms
+static double choose_tile(Tiling *t, double scale) {
     double best = 1e300;
     int regs = t->target->registers, rows = t->row ? MAX_ROWS : 1;
     for (int nv = 1; nv <= (t->row ? 4 : MAX_NV); nv++)
         for (int mr = 1; mr <= rows; mr++) {
             if (mr * nv + nv + 1 > regs || (t->a_lanes && mr * nv > regs / 2)) continue;
             if (mr > 8 && nv > 1) continue;
+            if (t->force && (mr != t->force->mr || nv != t->force->nv)) continue;
             double c = cost(t, mr, nv);
-            if (c < best * 0.9999) best = c, t->mr = mr, t->nv = nv;
+            note_form(t, mr, nv, c * scale);
+            if (c < best * 0.9999) best = c, t->mr = t->form.mr = mr, t->nv = t->form.nv = nv;
         }
     return best;
 }
@@ -215,18 +227,20 @@ static void order_loops(Tiling *t, const Contraction *c) {
 }
 
 // The variable of the rows among those outside; its cost.
-static double choose_row(Tiling *t) {
+static double choose_row(Tiling *t, double scale) {
     double best = 1e300;
     Tiling pick = *t;
     bool any = false;
     for (int i = t->nouter - 1; i >= -1; i--) {
         if (i < 0 ? any : tile_fixed(t, t->outer[i])) continue;
+        if (t->force && i != t->force->row) continue;
         any = true;
         Tiling s = *t;
         bool hard = false;
         s.row = i < 0 ? NULL : t->outer[i];
+        s.form.row = i < 0 ? -1 : i;
         if (!classify_guards(&s, &hard)) continue;
-        double c = choose_tile(&s) * (hard ? 1.5 : 1);
+        double c = choose_tile(&s, scale * (hard ? 1.5 : 1)) * (hard ? 1.5 : 1);
         if (i == 0 && t->nouter > 1 && tile_extent(s.row) < 0) c *= 4; // the outermost symbol is a batch, often of one
         if (c < best * 0.97) best = c, pick = s;
     }
@@ -253,12 +267,13 @@ static double copy_cost(const Tiling *t) {
     return 0.3 * elements / work;
 }
 
-typedef struct { Ex lane; int b; unsigned margins; } Choice; // b: the factor that is loaded along lanes; margins: a bit for each operand
-
 // false: no.
-static bool candidate(Tiling *t, Choice choice, double *out) {
+static bool candidate(Tiling *t, TileForm choice, double *out) {
     Tiling s = *t;
-    Ex lane = choice.lane;
+    Ex lane = t->c.var[choice.lane];
+    const TileForm *force = t->force;
+    if (force && (force->lane != choice.lane || force->b != choice.b || force->margins != choice.margins)) return false;
+    s.form = choice;
     s.factor[1] = choice.b, s.factor[0] = 1 - choice.b;
     for (int f = 0; f < 2; f++) s.buf[f] = t->buf[s.factor[f]], s.off[f] = t->off[s.factor[f]];
     if (choice.margins && !tile_margins(&s, choice.margins)) return false;
@@ -270,9 +285,9 @@ static bool candidate(Tiling *t, Choice choice, double *out) {
     double c = lane_operand(&s);
     if (c == 0) return false;
     order_loops(&s, &s.c);
-    c *= choose_row(&s);
-    if (c > 1e200) return false;
     if (!e_is(tile_stride(s.out_off, lane), 1)) c *= 1.15;
+    c *= choose_row(&s, c);
+    if (c > 1e200) return false;
     c += copy_cost(&s);
     if (c >= *out) return false;
     *out = c;
@@ -293,7 +308,7 @@ double tile_choose(Tiling *t) {
                 for (unsigned m = 0; m < (base.c.nguard && !base.inner && !base.root->rows ? 4 : 1); m++) {
                     Tiling s = base;
                     if (!e_uses(base.c.out[i], base.c.var[v])) continue;
-                    if (candidate(&s, (Choice){base.c.var[v], b, m}, &best)) *t = s;
+                    if (candidate(&s, (TileForm){.lane = v, .b = b, .margins = m}, &best)) *t = s;
                 }
     return best;
 }

@@ -414,10 +414,11 @@ static int bench(const Call *c) {
         total += ms[i];
     }
     qsort(ms, (size_t)n, sizeof *ms, by_value);
-    if (status == CNN_OK)
+    if (c->plan->median) *c->plan->median = ms[n / 2];
+    else if (status == CNN_OK)
         printf("median %.3f ms  min %.3f ms  max %.3f ms  (%d runs, %d threads)\n", ms[n / 2], ms[0], ms[n - 1], n,
                c->ctx.threads);
-    if (status == CNN_OK && c->nests) profile_print(c->nests, n, total / n);
+    if (status == CNN_OK && c->nests && !c->plan->median) profile_print(c->nests, n, total / n);
     free(ms);
     return status;
 }

@@ -30,6 +30,8 @@ static const char help[] =
     "  --test DIR          test data; --rtol X and --atol X as in numpy (1e-3, 1e-7)\n"
     "  --bench [N]         N timed runs (20) after a first one\n"
     "  --profile [N]       the same, and what each nest of the code took\n"
+    "  --tune FILE         makes the model in several forms, times the parts, and writes to FILE which form\n"
+    "                      is the fastest here; then: cnncc --tuned FILE. FILE may serve many models\n"
     "  --limits            also with too little room and with inputs that do not fit: a status must\n"
     "                      say so, and nothing be written outside\n"
     "  --threads T         threads of the generated code (1)\n"
@@ -45,7 +47,7 @@ static const char help[] =
     "line's fault; 70 a bug of cnncc.\n";
 
 typedef struct {
-    const char *model, *output, *test, *batch, *keep;
+    const char *model, *output, *test, *batch, *keep, *tune;
     Words input;
     BuildPlan build;
     RunPlan run;
@@ -123,7 +125,7 @@ static bool text_option(Options *o, int argc, char **argv, int *i) {
     const struct {
         const char *name, **to;
     } texts[] = {{"--output", &o->output}, {"--test", &o->test}, {"--batch", &o->batch},
-                 {"--cc", &o->build.cc},   {"--keep", &o->keep}, {"--prefix", &o->build.prefix}};
+                 {"--cc", &o->build.cc},   {"--keep", &o->keep}, {"--tune", &o->tune}, {"--prefix", &o->build.prefix}};
     const char *v;
     for (size_t k = 0; k < sizeof texts / sizeof *texts; k++)
         if ((v = value_of(texts[k].name, argc, argv, i)) != NULL) {
@@ -197,11 +199,17 @@ static bool save_output(const char *dir, const Value *v) {
            (tensor ? npy_save(path, v) : pb_save(path, v));
 }
 
-static int run_once(const Options *o, const Loaded *l) {
+static bool load_inputs(void *options, const cnn_model *m, Value *in) {
+    const Options *o = options;
+    for (size_t j = 0; j < o->input.count; j++)
+        if (!load_input(o, m, j, &in[j])) return false;
+    return true;
+}
+
+static int run_once(Options *o, const Loaded *l) {
     size_t n = o->input.count, n_out = (size_t)l->model->n_out;
     Value *in = run_calloc(n, sizeof *in), *out = NULL;
-    bool ok = true;
-    for (size_t j = 0; ok && j < n; j++) ok = load_input(o, l->model, j, &in[j]);
+    bool ok = load_inputs(o, l->model, in);
     ok = ok && exec_model(l, &o->run, in, n, &out);
     if (ok && o->output) ok = run_make_dir(o->output);
     for (size_t i = 0; ok && i < n_out; i++) {
@@ -258,6 +266,12 @@ static int run_model(Options *o) {
     if (!make_temp(o)) {
         fprintf(stderr, "cnncc-run: %s\n", run_message());
         return EXIT_BUG;
+    }
+    if (o->tune) {
+        TunePlan plan = {.build = o->build, .run = o->run, .file = o->tune, .inputs = load_inputs, .ctx = o, .n_in = o->input.count};
+        bool ok = tune_model(o->model, &plan);
+        if (!ok) fprintf(stderr, "cnncc-run: %s\n", run_message());
+        return ok ? 0 : EXIT_MODEL;
     }
     BuildResult r = build_model(o->model, &o->build, &l);
     int code = r == BUILD_REFUSED ? EXIT_MODEL : EXIT_BUG;

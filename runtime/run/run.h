@@ -7,7 +7,7 @@
 //   limits.c   calls that must be refused
 //   pb.c npy.c files of values              test.c    test_data_set_* folders
 //                                           batch.c   many models, each in a process of its own
-//   profile.c  time by nest
+//   profile.c  time by nest                 tune.c    the fastest forms of the nests
 //   util.c     messages, files, processes
 #ifndef CNNCC_RUN_H
 #define CNNCC_RUN_H
@@ -185,6 +185,7 @@ typedef struct {
     Kept *kept;   /* of each state, or NULL: every run starts anew */
     int bench;    /* runs to time, 0: none; the median and so on are printed */
     bool profile; /* the times of its nests, too */
+    double *median; /* of `bench`, in ms: where it goes instead of being printed; NULL: nowhere */
     bool limits;  /* also calls that must be refused */
 } RunPlan;
 
@@ -200,6 +201,20 @@ const char *exec_status(int status);
 void profile_reset(cnn_profile *p);
 /* The nests by their time; `ms`: of a whole run. */
 void profile_print(cnn_profile *p, int runs, double ms);
+
+/* ---- tune.c ---- */
+
+typedef struct {
+    BuildPlan build;
+    RunPlan run;
+    const char *file; /* what is known of other contractions stays in it */
+    bool (*inputs)(void *ctx, const cnn_model *m, Value *in); /* makes the n_in inputs; the caller frees them */
+    void *ctx;
+    size_t n_in;
+} TunePlan;
+
+/* Measures which form of each contraction is the fastest and writes them for cnncc --tuned. */
+bool tune_model(const char *path, const TunePlan *plan);
 
 /* ---- limits.c ---- */
 
