@@ -58,7 +58,7 @@ static const char *port_kind(const Val *v) {
 static bool is_fixed(const Program *p) {
     int64_t c;
     Ex *sym;
-    if (program_symbols(p, &sym) || !e_is_const(p->work_size, &c) || p->nslot) return false;
+    if (program_symbols(p, &sym) || p->nstack || !e_is_const(p->work_size, &c) || p->nslot) return false;
     for (int i = 0; i < p->g->nout; i++)
         if (p->g->out[i]->kind != K_TENSOR) return false;
     for (int i = 0; i < p->g->nout; i++)
@@ -192,7 +192,7 @@ void put_header(Emit *e, Text *t) {
     put(t, "#ifndef %s_H\n#define %s_H\n", M, M);
     need(e, "abi");
     put(t, "@ABI@\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n");
-    if (e_is_const(e->p->work_size, &c)) {
+    if (!e->p->nstack && e_is_const(e->p->work_size, &c)) {
         e_is_const(e->p->scratch_size, &c);
         put(t, "/* Bytes of the work area for one thread%s; 64-byte aligned. */\n#define %s_WORK_SIZE ", e->p->nslot ? ", at the least" : "", M);
         put_ex(e, t, e_max(e_add(e_add(e->p->work_size, e->p->scratch_size), e_int(heap_size(e))), e_int(64)));
@@ -270,18 +270,54 @@ static void put_ports(Emit *e, Text *t, bool input) {
     put(t, "};\n");
 }
 
-static void put_work_of(Emit *e, Text *t) {
-    const char *m = e->prefix;
+static void put_symbols(Emit *e, Text *t) {
     Ex *sym;
     int nsym = program_symbols(e->p, &sym);
-    put(t, "static size_t %s_work_of(const int64_t *sym, int threads) {\n    (void)sym;\n    (void)threads;\n", m);
     for (int i = 0; i < nsym; i++) put(t, "    const int64_t %s = sym[%d];\n", c_var(sym[i]), i);
     for (int i = 0; i < nsym; i++) put(t, "    (void)%s;\n", c_var(sym[i]));
-    put(t, "    const int64_t n = ");
-    put_ex(e, t, e->p->work_size);
+}
+
+// PREFIX_place: where each buffer of the stack begins; the bytes of all.
+static void put_place(Emit *e, Text *t) {
+    const Program *p = e->p;
+    need(e, "cnn_stack");
+    put(t, "static int64_t %s_place(const int64_t *sym, int64_t *place) {\n    static const int below[] = { /* of each buffer the ones below it, then -1 */", e->prefix);
+    for (int i = 0; i < p->nstack; i++) {
+        put(t, "\n        ");
+        for (int k = 0; k < p->stack[i].nbelow; k++) put(t, "%d, ", p->stack[i].below[k]);
+        put(t, "-1,");
+    }
+    put(t, "\n    };\n");
+    put_symbols(e, t);
+    put(t, "    const int64_t size[] = {\n");
+    for (int i = 0; i < p->nstack; i++) {
+        put(t, "        ");
+        put_ex(e, t, p->stack[i].bytes);
+        put(t, ", /* %s */\n", p->stack[i].buf->name);
+    }
+    put(t, "    };\n    return cnn_stack(%d, size, below, place);\n}\n\n", p->nstack);
+}
+
+// The bytes of the work area for any number of threads.
+static void put_bytes(Emit *e, Text *t, const char *planned) {
+    put(t, "(size_t)(%s + each * (threads > 1 ? threads : 1)) + %lld;\n", planned, (long long)(64 + heap_size(e)));
+}
+
+static void put_work_of(Emit *e, Text *t) {
+    const char *m = e->prefix;
+    if (e->p->nstack) put_place(e, t);
+    put(t, "static size_t %s_work_of(const int64_t *sym, int threads) {\n    (void)sym;\n    (void)threads;\n", m);
+    put_symbols(e, t);
+    if (e->p->nstack) put(t, "    int64_t place[%d];\n    const int64_t n = %s_place(sym, place)", e->p->nstack + 1, m);
+    else {
+        put(t, "    const int64_t n = ");
+        put_ex(e, t, e->p->work_size);
+    }
     put(t, ", each = ");
     put_ex(e, t, e->p->scratch_size);
-    put(t, ";\n    return (size_t)(n + each * (threads > 1 ? threads : 1)) + %lld;\n}\n\n", (long long)(64 + heap_size(e)));
+    put(t, ";\n    return ");
+    put_bytes(e, t, "n");
+    put(t, "}\n\n");
 }
 
 static void put_size_functions(Emit *e, Text *t) {
@@ -296,8 +332,7 @@ static void put_size_functions(Emit *e, Text *t) {
         put(t, "};\n    return %s_work_of(s, threads);\n}\n\n", m);
     } else put(t, "size_t %s_work_size(int threads) {\n    return %s_work_of(NULL, threads);\n}\n\n", m, m);
     put(t, "static int %s_out_shape(const int64_t *sym, int output, int64_t *shape) {\n    (void)sym;\n    (void)shape;\n", m);
-    for (int i = 0; i < nsym; i++) put(t, "    const int64_t %s = sym[%d];\n", c_var(sym[i]), i);
-    for (int i = 0; i < nsym; i++) put(t, "    (void)%s;\n", c_var(sym[i]));
+    put_symbols(e, t);
     put(t, "    switch (output) {\n");
     for (int i = 0; i < g->nout; i++) {
         put(t, "    case %d:\n", i);
@@ -373,7 +408,8 @@ static void put_pointers(Emit *e, Text *t) {
         if (b->kind == B_WORK && !b->alias && b->dynamic) put(t, "    %s *%s = (%s *)(void *)work;\n    (void)%s;\n", c, b->name, c, b->name); // a copy may be all that reads it
         if (b->kind == B_WORK && !b->alias && !b->scratch && !b->dynamic) {
             put(t, "    %s *const %s = (%s *)(void *)(work + ", c, b->name, c);
-            put_ex(e, t, b->offset);
+            if (b->place) put(t, "place[%d]", b->place - 1);
+            else put_ex(e, t, b->offset);
             put(t, ");");
             if (b->val) {
                 put(t, " ");
@@ -429,14 +465,21 @@ static void put_run_array(Emit *e, Text *t, bool file) {
     if (nsym) {
         put(t, "    const int64_t sym[] = {");
         for (int i = 0; i < nsym; i++) put(t, "%s%s", i ? ", " : "", c_var(sym[i]));
-        put(t, "};\n    const size_t work_size = %s_work_of(sym, threads);\n", m);
+        put(t, "};\n");
+        if (e->p->nstack) {
+            put(t, "    int64_t place[%d];\n    const int64_t planned = %s_place(sym, place), each = ", e->p->nstack + 1, m);
+            put_ex(e, t, e->p->scratch_size);
+            put(t, ";\n    const size_t work_size = ");
+            put_bytes(e, t, "planned");
+        } else put(t, "    const size_t work_size = %s_work_of(sym, threads);\n", m);
     } else put(t, "    const size_t work_size = %s_work_of(NULL, threads);\n", m);
     put(t, "    if (!work || ctx->work_size + 64 < work_size || (uintptr_t)work %% 64) return CNN_EWORK;\n");
     if (!e_is(e->p->scratch_size, 0)) {
         put(t, "    const size_t scratch_size = (size_t)(");
         put_ex(e, t, e->p->scratch_size);
         put(t, ");\n    unsigned char *const scratch = work + ");
-        put_ex(e, t, e->p->work_size);
+        if (e->p->nstack) put(t, "planned");
+        else put_ex(e, t, e->p->work_size);
         put(t, ";\n");
     }
     if (file) {

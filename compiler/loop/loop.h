@@ -43,6 +43,7 @@ struct Buf {
     Buf *alias;           // shares the memory of this one (in place, or a part of it)
     Ex alias_at;          // element offset into it
     Ex offset;            // B_WORK: byte offset in the work area; B_WEIGHT: in the weights
+    int place;            // B_WORK: 1 + its number in the program's stack, whose offset the run computes; 0: it is in offset
     bool dynamic;         // B_WORK: its size has no bound; ST_ROOM places it behind the planned part
     bool placed;          // dynamic: there is an ST_ROOM
     bool grows;           // dynamic: row by row, from nothing
@@ -174,12 +175,15 @@ typedef struct {
     Ex cap;       // extent of that axis in memory
     bool scatter; // updated in place
 } State;
+// A buffer whose place the run computes: behind all those below it, earlier ones of the stack.
+typedef struct { Buf *buf; Ex bytes; int *below, nbelow; } Stacked;
 struct Program {
     Graph *g;
     Buf **bufs; int nbufs, cap_bufs;
     Buf **in, **out;         // by port
     Stmt *body;
-    Ex work_size;            // bytes
+    Ex work_size;            // bytes; NULL: the run adds up the stack
+    Stacked *stack; int nstack; // where sizes are symbolic: all of the work area
     Ex scratch_size;         // bytes a thread
     int nslot;               // spans of dynamic buffers
     bool heap;               // strings are made

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// One work area for the whole function: lifetimes, in-place reuse, offsets. Buffers of fixed size are
-// packed largest first into the lowest gap among those alive at the same time; buffers of symbolic
-// size take slots that are handed on to later buffers that provably fit. What has no bound comes behind:
-// loop/room.c.
+// One work area for the whole function: lifetimes, in-place reuse, offsets. Buffers are packed largest first
+// into the lowest gap among those alive at the same time. Where sizes are symbolic, that is done for guessed
+// ones and decides which buffer lies below which; the offsets follow at run time (runtime/stack.h). What has no
+// bound comes behind: loop/room.c.
 #include "loop/loop.h"
 #include <stdlib.h>
 
@@ -155,75 +155,66 @@ static Ex bytes(const Buf *b) {
     return e_scale(e_div(e_add(n, e_int(ALIGN - 1)), e_int(ALIGN)), ALIGN);
 }
 
-static int64_t fixed(const Buf *b) {
-    int64_t c;
-    return e_is_const(bytes(b), &c) ? c : -1;
+// What the plan takes a symbolic size for.
+static int64_t guess_var(Ex var, void *ctx) {
+    enum { GUESS = 128 };
+    (void)ctx;
+    return var->hi < GUESS ? var->hi : var->lo > GUESS ? var->lo : GUESS;
 }
 
+typedef struct { Buf *buf; int64_t size, at; } Place; // bytes as guessed
+
 static int larger_first(const void *a, const void *b) {
-    const Buf *x = *(Buf *const *)a, *y = *(Buf *const *)b;
-    int64_t m = fixed(x), n = fixed(y);
-    return m != n ? (m < n ? 1 : -1) : x->id - y->id;
+    const Place *x = a, *y = b;
+    return x->size != y->size ? (x->size < y->size ? 1 : -1) : x->buf->id - y->buf->id;
+}
+
+static int lower_first(const void *a, const void *b) {
+    const Place *x = a, *y = b;
+    return x->at != y->at ? (x->at < y->at ? -1 : 1) : x->buf->id - y->buf->id;
 }
 
 static bool overlap(const Buf *a, const Buf *b) { return a->first <= b->last && b->first <= a->last; }
 
-static int64_t place_fixed(Buf **v, int n) {
+// The largest first, each into the lowest gap among those that are alive at the same time; the bytes of all.
+static int64_t first_fit(Place *v, int n) {
     int64_t top = 0;
     qsort(v, (size_t)n, sizeof *v, larger_first);
     for (int i = 0; i < n; i++) {
-        int64_t at = 0, size = fixed(v[i]);
         for (bool moved = true; moved;) {
             moved = false;
-            for (int j = 0; j < i; j++) {
-                int64_t o, s = fixed(v[j]);
-                e_is_const(v[j]->offset, &o);
-                if (overlap(v[i], v[j]) && at < o + s && o < at + size) {
-                    at = o + s;
+            for (int j = 0; j < i; j++)
+                if (overlap(v[i].buf, v[j].buf) && v[i].at < v[j].at + v[j].size && v[j].at < v[i].at + v[i].size) {
+                    v[i].at = v[j].at + v[j].size;
                     moved = true;
                 }
-            }
         }
-        v[i]->offset = e_int(at);
-        if (at + size > top) top = at + size;
+        if (v[i].at + v[i].size > top) top = v[i].at + v[i].size;
     }
     return top;
 }
 
-static Ex raw_bytes(const Buf *b) { return e_mul(b->size, e_int((int64_t)dt_size(b->dt))); }
-
-// A buffer takes a free slot that is provably large enough, else one that is provably smaller, which
-// grows; sizes are compared before they are rounded up, which hides their order.
-static Ex place_symbolic(Buf **v, int n, Ex top) {
-    Buf **slot = NEWN(Buf *, n + 1); // the largest holder of each slot
-    int *until = NEWN(int, n + 1), *of = NEWN(int, n + 1), ns = 0;
-    for (int i = 0; i < n; i++) { // in order of birth
-        int fits = -1, grows = -1;
-        Ex size = raw_bytes(v[i]);
-        for (int k = 0; k < ns; k++) {
-            if (until[k] >= v[i]->first) continue;
-            Ex room = raw_bytes(slot[k]);
-            if (e_le(size, room)) {
-                if (fits < 0 || e_le(room, raw_bytes(slot[fits]))) fits = k;
-            } else if (e_le(room, size) && (grows < 0 || e_le(raw_bytes(slot[grows]), room))) grows = k;
+// Which buffers lie below which, as first fit has them for the guessed sizes: of two that are alive at the same
+// time one is below the other. At run time a buffer begins where the highest of those below it ends, whatever the
+// sizes are then; more of any extent never takes less. Only the nearest are kept: what is below them is below, too.
+static void stack(Program *p, Place *v, int n) {
+    qsort(v, (size_t)n, sizeof *v, lower_first);
+    size_t words = ((size_t)n + 63) / 64;
+    uint64_t *under = NEWN(uint64_t, words * (size_t)n); // by buffer: all those below it
+    p->stack = NEWN(Stacked, n + 1);
+    p->nstack = n;
+    for (int i = 0; i < n; i++) {
+        Stacked *s = &p->stack[i];
+        uint64_t *mine = under + words * (size_t)i;
+        *s = (Stacked){v[i].buf, bytes(v[i].buf), NEWN(int, i + 1), 0};
+        v[i].buf->place = i + 1;
+        for (int j = i - 1; j >= 0; j--) { // from the top: what is below another one comes after it
+            if (!overlap(v[i].buf, v[j].buf) || (mine[j / 64] >> (j % 64) & 1)) continue;
+            s->below[s->nbelow++] = j;
+            mine[j / 64] |= (uint64_t)1 << (j % 64);
+            for (size_t w = 0; w < words; w++) mine[w] |= under[words * (size_t)j + w];
         }
-        int k = fits >= 0 ? fits : grows >= 0 ? grows : ns++;
-        if (fits < 0) slot[k] = v[i];
-        of[i] = k;
-        until[k] = v[i]->last;
     }
-    Ex *at = NEWN(Ex, ns + 1);
-    for (int k = 0; k < ns; k++) {
-        at[k] = top;
-        top = e_add(top, bytes(slot[k]));
-    }
-    for (int i = 0; i < n; i++) v[i]->offset = at[of[i]];
-    return top;
-}
-
-static int earlier_first(const void *a, const void *b) {
-    const Buf *x = *(Buf *const *)a, *y = *(Buf *const *)b;
-    return x->first != y->first ? x->first - y->first : x->id - y->id;
 }
 
 // Behind those that are alive at the same time and have their place already.
@@ -238,7 +229,7 @@ static void place_scratch(Program *p, int at) {
 }
 
 void plan(Program *p, const Options *opt) {
-    int step = 0, nf = 0, ns = 0;
+    int step = 0;
     lifetimes(p->body, &step, p);
     for (int i = 0; i < p->nbufs; i++)
         if (p->bufs[i]->kind == B_WORK && !p->bufs[i]->alias && p->bufs[i]->last >= 0) bound_size(p, opt, p->bufs[i]);
@@ -246,18 +237,31 @@ void plan(Program *p, const Options *opt) {
     in_place(p->body, &step);
     room_insert(&p->body);
     room_slots(p);
-    Buf **fix = NEWN(Buf *, p->nbufs + 1), **sym = NEWN(Buf *, p->nbufs + 1);
+    Place *v = NEWN(Place, p->nbufs + 1);
+    int n = 0;
+    bool symbolic = false;
     p->scratch_size = e_int(0);
     for (int i = 0; i < p->nbufs; i++) {
         Buf *b = p->bufs[i];
         if (b->kind != B_WORK || b->alias || b->last < 0) continue;
         if (b->scratch && b->dynamic) b->offset = e_int(0);
         if (b->dynamic) continue;
-        if (b->scratch) place_scratch(p, i);
-        else if (fixed(b) >= 0) fix[nf++] = b;
-        else sym[ns++] = b;
+        if (b->scratch) {
+            place_scratch(p, i);
+            continue;
+        }
+        int64_t size;
+        if (!e_is_const(bytes(b), &size)) {
+            symbolic = true;
+            size = e_eval(bytes(b), guess_var, NULL);
+            if (size < ALIGN) size = ALIGN;
+        }
+        v[n++] = (Place){b, size, 0};
     }
-    Ex top = e_int(place_fixed(fix, nf));
-    qsort(sym, (size_t)ns, sizeof *sym, earlier_first);
-    p->work_size = place_symbolic(sym, ns, top);
+    p->work_size = e_int(first_fit(v, n));
+    if (symbolic) {
+        stack(p, v, n);
+        p->work_size = NULL;
+    } else
+        for (int i = 0; i < n; i++) v[i].buf->offset = e_int(v[i].at);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Places of buffers whose size only the run knows.
 #include "../../runtime/room.h"
+#include "../../runtime/stack.h"
 #include <criterion/criterion.h>
 
 static const short none[] = {-1};
@@ -60,4 +61,14 @@ Test(room, growth) {
     }
     cr_assert_eq(cnn_grow(work, s, 0, other, 0, 1024, 1025), CNN_ECAPACITY);
     cr_assert_eq(cnn_grow(work, s, 0, other, 0, 1024, -1), CNN_ECAPACITY);
+}
+
+Test(stack, behind_the_highest_below) {
+    static const int below[] = {-1, 0, -1, -1, 1, 2, -1};
+    int64_t place[5];
+    cr_assert_eq(cnn_stack(4, (const int64_t[]){128, 64, 512, 64}, below, place), 576);
+    cr_assert(place[0] == 0 && place[1] == 128 && place[2] == 0 && place[3] == 512 && place[4] == 576);
+    cr_assert_eq(cnn_stack(4, (const int64_t[]){128, 640, 512, 64}, below, place), 832, "other sizes, another one is the highest");
+    cr_assert_eq(place[3], 768);
+    cr_assert_eq(cnn_stack(0, NULL, below, place), 0);
 }
