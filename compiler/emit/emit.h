@@ -34,7 +34,12 @@ void put_to_memory(Emit *e, Text *t, DType dt, const char *value); // compute ty
 Buf *buf_home(const Buf *b, Ex *at);             // the buffer whose memory it uses
 
 // emit/body.c
+void indent_by(Text *t, int n);
 void put_stmts(Emit *e, Text *t, const Stmt *s, int indent);
+
+// emit/func.c
+void put_func(Emit *e, Text *call, const Stmt *s, int indent); // an outlined function, and its call
+void put_scratch(Emit *e, Text *t, const Stmt *body, int indent); // each thread's copy of the function's scratch buffers that the body uses
 
 // emit/share.c
 void names_put(NameTable *t, const char *name, int id);

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+// Nests as functions: their parameters, each thread's scratch memory, one function for nests that are alike.
+#include "emit/emit.h"
+#include <string.h>
+
+typedef struct { Buf *buf[256]; bool written[256]; int nbuf; Ex sym[64]; int nsym; Ex *own; int nown, cap_own; bool status, parallel; } Uses;
+
+static void use_buf(Uses *u, Buf *b, bool written) {
+    if (!b) return;
+    b = buf_home(b, NULL);
+    for (int i = 0; i < u->nbuf; i++) {
+        if (u->buf[i] == b) {
+            u->written[i] |= written;
+            return;
+        }
+    }
+    if (u->nbuf == 256) die("a nest of more than 256 buffers");
+    u->written[u->nbuf] = written;
+    u->buf[u->nbuf++] = b;
+}
+
+static void use_ex(Uses *u, Ex x) {
+    if (x == thread_count()) u->parallel = true;
+    else if (x->kind == X_VAR || x->kind == X_LOAD) {
+        for (int i = 0; i < u->nown; i++)
+            if (u->own[i] == x) return;
+        for (int i = 0; i < u->nsym; i++)
+            if (u->sym[i] == x) return;
+        if (u->nsym == 64) die("a nest of more than 64 symbols");
+        u->sym[u->nsym++] = x;
+    } else if (x->kind == X_SUM) {
+        for (int i = 0; i < x->n; i++) use_ex(u, x->t[i].m);
+    } else {
+        for (int i = 0; i < x->n; i++) use_ex(u, x->a[i]);
+    }
+}
+
+static void use_ex_at(Ex *e, void *ctx) { use_ex(ctx, *e); }
+
+static void use_sx(Uses *u, const Sx *x) {
+    if (!x) return;
+    use_buf(u, x->buf, false);
+    for (int i = 0; i < x->n; i++) use_sx(u, x->a[i]);
+}
+
+static void declare(Uses *u, const Stmt *s) {
+    for (; s; s = s->next) {
+        if (s->kind == ST_FOR || s->kind == ST_INDEX || s->kind == ST_INT) {
+            int i = 0;
+            while (i < u->nown && u->own[i] != s->var) i++;
+            if (i == u->nown) PUSH(u->own, u->nown, u->cap_own, s->var);
+        }
+        declare(u, s->body);
+        declare(u, s->els);
+    }
+}
+
+static void use_stmts(Uses *u, const Stmt *s) {
+    for (; s; s = s->next) {
+        use_buf(u, s->buf, s->kind == ST_STORE || s->kind == ST_UPDATE);
+        use_sx(u, s->value);
+        u->status |= s->kind == ST_INDEX;
+        u->parallel |= s->parallel;
+        for (int i = 0; i < s->nbuf; i++) use_buf(u, s->bufs[i], i >= s->nread);
+        use_stmts(u, s->body);
+        use_stmts(u, s->els);
+    }
+}
+
+static bool uses_buf(const Stmt *s, const Buf *b) {
+    Uses *u = NEW(Uses);
+    use_stmts(u, s);
+    for (int i = 0; i < u->nbuf; i++)
+        if (u->buf[i] == b) return true;
+    return false;
+}
+
+// Each thread's copy of the function's scratch buffers that the body uses.
+void put_scratch(Emit *e, Text *t, const Stmt *body, int indent) {
+    for (int i = 0; i < e->nscratch; i++) {
+        Buf *b = e->scratch[i];
+        if (!uses_buf(body, b)) continue;
+        indent_by(t, indent);
+        put(t, "%s *restrict %s = (%s *)(void *)(scratch + CNN_THREAD * scratch_size + ", c_type(b->dt), b->name, c_type(b->dt));
+        put_ex(e, t, b->offset);
+        put(t, ");\n");
+    }
+}
+
+static void mark_status(Stmt *s, bool status) {
+    for (; s; s = s->next)
+        if (s->kind == ST_FOR && s->parallel && status) s->text = "status";
+}
+
+static bool find_scratch(Emit *e, const Uses *u) {
+    e->nscratch = 0;
+    e->scratch = NEWN(Buf *, u->nbuf + 1);
+    for (int i = 0; i < u->nbuf; i++)
+        if (u->buf[i]->scratch) e->scratch[e->nscratch++] = u->buf[i];
+    return e->nscratch > 0;
+}
+
+// The names that a function's text holds as its own: parameters, locals, index variables.
+static void own_names(NameTable *own, const Stmt *s) {
+    for (; s; s = s->next) {
+        if (s->local) names_put(own, s->local->name, 0);
+        if (s->var) names_put(own, c_var(s->var), 0);
+        own_names(own, s->body);
+        own_names(own, s->els);
+    }
+}
+
+static const char *own_key(const Uses *u, const Stmt *s, const char *text) {
+    NameTable own = {0};
+    own_names(&own, s->body);
+    for (int i = 0; i < u->nbuf; i++) names_put(&own, u->buf[i]->name, 0);
+    for (int i = 0; i < u->nsym; i++) names_put(&own, c_var(u->sym[i]), 0);
+    return share_key(&own, text);
+}
+
+// Parameters and arguments.
+static void put_params(Emit *e, const Uses *u, bool scratch, Text *f, Text *call) {
+    const char *comma = "";
+    for (int i = 0; i < u->nbuf; i++) {
+        if (u->buf[i]->scratch) continue;
+        put(f, "%s%s%s *restrict %s", comma, u->written[i] ? "" : "const ", c_type(u->buf[i]->dt), u->buf[i]->name);
+        put(call, "%s%s", comma, u->buf[i]->name);
+        comma = ", ";
+    }
+    for (int i = 0; i < u->nsym; i++) {
+        put(f, "%sint64_t %s", comma, c_var(u->sym[i]));
+        put(call, "%s%s", comma, c_var(u->sym[i]));
+        comma = ", ";
+    }
+    if (scratch) {
+        put(f, "%sunsigned char *restrict scratch, size_t scratch_size", comma);
+        if (e->scratch[0]->dynamic) {
+            put(call, "%s(unsigned char *)%s, (size_t)(", comma, e->scratch[0]->name);
+            put_ex(e, call, e_scale(e_div(e_add(e_mul(e->scratch[0]->size, e_int((int64_t)dt_size(e->scratch[0]->dt))), e_int(63)), e_int(64)), 64));
+            put(call, ")");
+        } else put(call, "%sscratch, scratch_size", comma);
+        comma = ", ";
+    }
+    if (u->parallel) {
+        put(f, "%sint threads", comma);
+        put(call, "%sthreads", comma);
+        comma = ", ";
+    }
+    if (!*comma) put(f, "void");
+}
+
+// The keys and forms of a nest's contractions, from their comments: see loop/tune.c.
+static void put_tiles(Emit *e, const Stmt *s) {
+    for (; s; s = s->next) {
+        if (s->kind == ST_COMMENT && s->text && !strncmp(s->text, "tile ", 5)) put(&e->profile, "%s;", s->text + 5);
+        put_tiles(e, s->body);
+        put_tiles(e, s->els);
+    }
+}
+
+// --profile: what a call took is added to the nest's row of the table.
+static void put_profile(Emit *e, Text *call, const Stmt *s, int indent) {
+    need(e, "cnn_profile");
+    put(&e->profile, "    {\"");
+    for (const char *c = s->text ? s->text : "?"; *c; c++) put_n(&e->profile, *c < 32 || *c == '"' || *c == '\\' || *c == '?' ? "_" : c, 1);
+    put(&e->profile, "\", \"");
+    put_tiles(e, s->body);
+    put(&e->profile, "\", 0, 0, 0},\n");
+    indent_by(call, indent);
+    put(call, "cnn_profile_add(&%s_nests[%d], start, (double)(", e->prefix, e->nnest - 1);
+    put_ex(e, call, s->work ? s->work : e_int(0));
+    put(call, "));\n");
+}
+
+void put_func(Emit *e, Text *call, const Stmt *s, int indent) {
+    Uses uses = {0}, *u = &uses;
+    declare(u, s->body);
+    use_stmts(u, s->body);
+    stmt_each_ex((Stmt *)(uintptr_t)s->body, use_ex_at, u);
+    mark_status(s->body, u->status);
+    Text f = {0}, args = {0};
+    put_params(e, u, find_scratch(e, u), &f, &args);
+    put(&f, ") {\n");
+    if (u->status) put(&f, "    int st = 0;\n");
+    if (u->parallel) put(&f, "    (void)threads;\n");
+    bool outer = e->in_func;
+    e->in_func = true;
+    if (!u->parallel) put_scratch(e, &f, s->body, 1);
+    put_stmts(e, &f, s->body, 1);
+    e->in_func = outer;
+    put(&f, u->status ? "    return st;\n}\n\n" : "}\n\n");
+    const char *key = own_key(u, s, f.s);
+    int id = names_get(&e->shared, key);
+    bool shared = id >= 0;
+    e->nnest++;
+    if (!shared) {
+        id = e->nfunc++;
+        names_put(&e->shared, key, id);
+        if (s->text) put(&e->funcs, "/* %s */\n", s->text);
+        put(&e->funcs, "static %s %s_n%d(", u->status ? "int" : "void", e->family, id);
+        put_n(&e->funcs, f.s, f.n);
+    }
+    if (e->opt->profile) {
+        indent_by(call, indent);
+        put(call, "start = cnn_profile_now();\n");
+    }
+    indent_by(call, indent);
+    put(call, u->status ? "if ((st = %s_n%d(%s))) return st;" : "%s_n%d(%s);", e->family, id, args.s ? args.s : "");
+    if (shared && s->text) put(call, " /* %s */", s->text);
+    put(call, "\n");
+    if (e->opt->profile) put_profile(e, call, s, indent);
+}
