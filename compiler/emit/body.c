@@ -130,6 +130,7 @@ static void put_swap(Text *t, const Stmt *s, int indent) {
 // ---- statements -------------------------------------------------------------------------------
 
 static void put_for(Emit *e, Text *t, const Stmt *s, int indent) {
+    if (s->parallel && e->in_func && put_parallel(e, t, s, indent)) return;
     if (s->parallel && e->in_func) {
         put(t, "#ifdef _OPENMP\n#pragma omp parallel for num_threads(threads) schedule(static)%s\n#endif\n", s->text ? " reduction(max : st)" : "");
     }

@@ -15,7 +15,7 @@ typedef struct {
     Text funcs, main;     // outlined functions; the body of run
     const char **need; int nneed, cap_need;
     const char **vec; int nvec, cap_vec; // vector types in use: "float 8"
-    int nfunc, nnest;     // functions; nests, of which identical ones share a function
+    int nfunc, npart, nnest; // functions; loops over threads; nests, of which identical ones share a function
     Text profile;         // --profile: rows of its table, one for each nest
     NameTable shared;     // functions by their share_key
     bool in_func;         // printing an outlined function: its status is `st`
@@ -39,6 +39,7 @@ void put_stmts(Emit *e, Text *t, const Stmt *s, int indent);
 
 // emit/func.c
 void put_func(Emit *e, Text *call, const Stmt *s, int indent); // an outlined function, and its call
+bool put_parallel(Emit *e, Text *t, const Stmt *s, int indent); // a loop over threads as a function, and its calls; false: it uses locals from outside
 void put_scratch(Emit *e, Text *t, const Stmt *body, int indent); // each thread's copy of the function's scratch buffers that the body uses
 
 // emit/share.c

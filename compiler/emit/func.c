@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Nests as functions: their parameters, each thread's scratch memory, one function for nests that are alike.
+// Nests as functions, and within them loops over threads: parameters, each thread's scratch memory, one function
+// for those that are alike.
 #include "emit/emit.h"
 #include <string.h>
 
@@ -209,4 +210,121 @@ void put_func(Emit *e, Text *call, const Stmt *s, int indent) {
     if (shared && s->text) put(call, " /* %s */", s->text);
     put(call, "\n");
     if (e->opt->profile) put_profile(e, call, s, indent);
+}
+
+// ---- loops over threads -----------------------------------------------------------------------
+
+typedef struct { Local **v; int n, cap; } Locals;
+
+static void let_locals(const Stmt *s, Locals *own) {
+    for (; s; s = s->next) {
+        if (s->kind == ST_LET) PUSH(own->v, own->n, own->cap, s->local);
+        let_locals(s->body, own);
+        let_locals(s->els, own);
+    }
+}
+
+static bool is_own(const Local *v, const Locals *own) {
+    for (int i = 0; i < own->n; i++)
+        if (own->v[i] == v) return true;
+    return !v;
+}
+
+static bool own_values(const Sx *x, const Locals *own) {
+    if (!x) return true;
+    if (!is_own(x->local, own)) return false;
+    for (int i = 0; i < x->n; i++)
+        if (!own_values(x->a[i], own)) return false;
+    return true;
+}
+
+static bool own_locals(const Stmt *s, const Locals *own) {
+    for (; s; s = s->next)
+        if (!is_own(s->local, own) || !own_values(s->value, own) || !own_locals(s->body, own) || !own_locals(s->els, own)) return false;
+    return true;
+}
+
+// The function of the loop, from first_ to last_; its name.
+static const char *put_part(Emit *e, const Stmt *s, const Uses *u, const char *params) {
+    Text f = {0};
+    const Stmt *body = s->body;
+    put(&f, "%s) {\n", params);
+    if (u->parallel) put(&f, "    (void)threads;\n");
+    if (u->status) put(&f, "    int st = 0;\n");
+    for (int i = 0; i < e->nscratch; i++) {
+        const Buf *b = e->scratch[i];
+        if (!uses_buf(body, b)) continue;
+        put(&f, "    %s *restrict %s = (%s *)(void *)(scratch + ", c_type(b->dt), b->name, c_type(b->dt));
+        put_ex(e, &f, b->offset);
+        put(&f, ");\n");
+    }
+    put(&f, "    for (int64_t %s = first_; %s < last_; %s += %lld) {\n", c_var(s->var), c_var(s->var), c_var(s->var), (long long)s->step);
+    put_stmts(e, &f, body, 2);
+    put(&f, u->status ? "    }\n    return st;\n}\n\n" : "    }\n}\n\n");
+    Stmt one = *s;
+    one.next = NULL;
+    const char *key = own_key(u, &(Stmt){.kind = ST_BLOCK, .body = &one}, arena_printf("part %s", f.s));
+    int id = names_get(&e->shared, key);
+    if (id < 0) {
+        names_put(&e->shared, key, id = e->npart++);
+        put(&e->funcs, "static %s %s_p%d(", u->status ? "int" : "void", e->family, id);
+        put_n(&e->funcs, f.s, f.n);
+    }
+    return arena_printf("%s_p%d", e->family, id);
+}
+
+// Entering a parallel region takes about a microsecond even for one thread, which calls the function as it is.
+bool put_parallel(Emit *e, Text *t, const Stmt *s, int indent) {
+    Uses uses = {0}, *u = &uses;
+    Locals own = {0};
+    let_locals(s->body, &own);
+    if (!own_locals(s->body, &own)) return false;
+    Stmt one = *s;
+    one.next = NULL;
+    declare(u, &one);
+    use_stmts(u, s->body);
+    stmt_each_ex(s->body, use_ex_at, u);
+    Text params = {0}, args = {0};
+    bool scratch = false;
+    for (int i = 0; i < u->nbuf; i++) scratch |= u->buf[i]->scratch;
+    put_params(e, u, false, &params, &args);
+    const char *comma = u->nbuf || u->nsym || u->parallel ? ", " : "";
+    if (!*comma) params.n = 0;
+    put(&params, "%s%sint64_t first_, int64_t last_", comma, scratch ? "unsigned char *restrict scratch, " : "");
+    const char *name = put_part(e, s, u, params.s), *call = arena_printf("%s(%s%s", name, args.s ? args.s : "", args.n ? ", " : "");
+    const char *step = s->step == 1 ? "" : arena_printf("%lld * ", (long long)s->step);
+    indent_by(t, indent);
+    put(t, "{\n");
+    indent_by(t, indent + 1);
+    put(t, "const int64_t first_ = ");
+    put_ex(e, t, s->lo);
+    put(t, ", count_ = ");
+    put_ex(e, t, e_ceil_div(e_sub(s->hi, s->lo), e_int(s->step)));
+    put(t, ";\n#ifdef _OPENMP\n");
+    indent_by(t, indent + 1);
+    put(t, "if (threads > 1 && count_ > 1) {\n#pragma omp parallel num_threads(threads)%s\n", u->status ? " reduction(max : st)" : "");
+    indent_by(t, indent + 2);
+    put(t, "{\n");
+    indent_by(t, indent + 3);
+    put(t, "const int64_t part_ = omp_get_thread_num(), parts_ = omp_get_num_threads();\n");
+    indent_by(t, indent + 3);
+    put(t, "%s%s%sfirst_ + %sCNN_CUT(count_, part_, parts_), first_ + %sCNN_CUT(count_, part_ + 1, parts_));\n", u->status ? "st = " : "", call,
+        scratch ? "scratch + (size_t)part_ * scratch_size, " : "", step, step);
+    indent_by(t, indent + 2);
+    put(t, "}\n");
+    indent_by(t, indent + 1);
+    put(t, "} else\n#endif\n");
+    indent_by(t, indent + 1);
+    if (u->status) put(t, "{\n");
+    if (u->status) indent_by(t, indent + 2);
+    put(t, "%s%s%sfirst_, first_ + %scount_);\n", u->status ? "const int st_ = " : "", call, scratch ? "scratch, " : "", step);
+    if (u->status) {
+        indent_by(t, indent + 2);
+        put(t, "st = st_ > st ? st_ : st;\n");
+        indent_by(t, indent + 1);
+        put(t, "}\n");
+    }
+    indent_by(t, indent);
+    put(t, "}\n");
+    return true;
 }

@@ -83,7 +83,9 @@ void put_top(Emit *e, Text *t, const char *header) {
     if (needs(e, "#math")) put(t, "#include <math.h>\n");
     if (needs(e, "#time")) put(t, "#include <time.h>\n");
     if (needs(e, "#string")) put(t, "#include <string.h>\n");
-    put(t, "#ifdef _OPENMP\n#include <omp.h>\n#define CNN_THREAD (size_t)omp_get_thread_num()\n#else\n#define CNN_THREAD (size_t)0\n#endif\n\n");
+    put(t, "#ifdef _OPENMP\n#include <omp.h>\n#define CNN_THREAD (size_t)omp_get_thread_num()\n"
+           "/* Where part i of n iterations begins, of so many parts. */\n"
+           "#define CNN_CUT(n, i, parts) ((n) / (parts) * (i) + ((i) < (n) %% (parts) ? (i) : (n) %% (parts)))\n#else\n#define CNN_THREAD (size_t)0\n#endif\n\n");
     if (needs(e, "#simd")) // clang warns where it has no vectors for a loop; the hint is all that is meant
         put(t, "#ifdef __clang__\n#pragma clang diagnostic ignored \"-Wpass-failed\"\n#endif\n#ifdef _OPENMP\n#define CNN_SIMD _Pragma(\"omp simd\")\n#else\n#define CNN_SIMD\n#endif\n\n");
 }
