@@ -154,10 +154,20 @@ static bool joins(Lower *l, Group *g, int j) {
     return true;
 }
 
+static bool defines_extents(const Lower *l, const Node *n) {
+    for (int i = 0; i < l->nload; i++)
+        if (l->load[i]->val->node == n) return true;
+    for (int i = 0; i < l->ndefined; i++)
+        if (l->defined[i].by->node == n) return true;
+    return false;
+}
+
 static void find_members(Lower *l, int first, Group *g) {
     *g = (Group){.root = {first}, .n = 1, .axes = root_at(l, first)->val->rank, .reduces = root_at(l, first)->reduce != NULL};
     if (!eligible(l, first) || reused(l, root_at(l, first))) return;
-    for (int j = first + 1; j < l->nroots && j <= first + WINDOW && g->n < MEMBERS; j++) joins(l, g, j);
+    for (int j = first + 1; j < l->nroots && j <= first + WINDOW && g->n < MEMBERS; j++)
+        if (defines_extents(l, root_at(l, j - 1)->val->node)) break; // what comes after it may need them, and the group comes before
+        else joins(l, g, j);
 }
 
 // ---- code -------------------------------------------------------------------------------------

@@ -242,7 +242,7 @@ def resize(c):
     if not is_float(c.type_of(0)):
         mode = "nearest"  # a half either way is rounding noise of the weights
     attrs = {"mode": mode}
-    scales = np.array([1, 1, c.pick(0.5, 1.5, 2, 3), c.pick(0.6, 1, 2)], np.float32)
+    scales = np.array([1, 1, c.pick(0.5, 1.5, 2, 3), c.pick(0.625, 1, 2)], np.float32)  # 3 / 0.6 is 5 or a little less
     if c.v == 10:
         return [c.x(0, s), scales], attrs, 1
     attrs["coordinate_transformation_mode"] = c.pick("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel")

@@ -276,7 +276,16 @@ def lengths(opt):
         assert status == ESHAPE and whole, f"6 of 5 steps: status {status}"
 
 
-PROBES = [reshape, slices, fills, counts, chosen, branches, iterations, carried, collected, unbounded, reused, growing, only_sizes, lengths]
+def resized(opt):
+    """The taps of each result depend on the extent: a nest over rows of them must come after what counts them."""
+    n = node("Resize", ["x", "", "", "sizes"], ["y"], mode="cubic", antialias=1, cubic_coeff_a=-0.5)
+    m = model([n], [vi("x", T.FLOAT, [1, 1, 3, "w"])], [vi("y", T.FLOAT, None)], [tensor("sizes", i64(1, 1, 3, 5))], 19)
+    c = Compiled(opt, m, "dynamic_resized")
+    for w in (5, 9, 23):
+        check(c, {"x": floats(1, 1, 3, w)}, more=1 << 14)
+
+
+PROBES = [resized, reshape, slices, fills, counts, chosen, branches, iterations, carried, collected, unbounded, reused, growing, only_sizes, lengths]
 
 
 if __name__ == "__main__":
