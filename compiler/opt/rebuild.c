@@ -142,6 +142,50 @@ Val *node_again(Graph *g, const Node *n, Val **in) {
     die("%s is made elsewhere", prim_name[n->op]);
 }
 
+// Whether carried value i of a loop stays what it was: each iteration hands on the parameter, whose type is the first value's
+// and the result's.
+static bool is_kept(const Node *n, const Graph *body, Val *const *in, int i) {
+    const Val *param = body->in[2 + i], *init = in[2 + i], *res = &n->out[i];
+    return body->out[1 + i] == param && init->kind == K_TENSOR && init->rank == param->rank && init->rank == res->rank &&
+           val_same_shape(init, param) && val_same_shape(init, res);
+}
+
+// A loop again. A carried value that does not change is a capture: its extents are known, and what depends on it alone may leave the loop.
+static void make_loop(Graph *g, const Node *n, Val **in, Val **out, Graph *body) {
+    int ncarry = 0, ncap = 0, ncarried = n->axis, nrest = n->nin - 2 - ncarried;
+    Val **carry = NEWN(Val *, 3 * n->nin), **cap = carry + n->nin, **kept = cap + n->nin;
+    bool *keeps = NEWN(bool, n->nout + 1);
+    for (int i = 0; i < ncarried; i++) {
+        keeps[i] = is_kept(n, body, in, i);
+        if (keeps[i]) kept[ncap] = body->in[2 + i], cap[ncap++] = in[2 + i];
+        else {
+            body->in[2 + ncarry] = body->in[2 + i];
+            body->out[1 + ncarry] = body->out[1 + i];
+            body->out_name[1 + ncarry] = body->out_name[1 + i];
+            carry[ncarry++] = in[2 + i];
+        }
+    }
+    for (int i = 0; i < ncap; i++) body->in[2 + ncarry + i] = kept[i];
+    for (int i = 0; i < body->nin; i++) body->in[i]->node->axis = i;
+    for (int i = ncarried; i < n->nout; i++) {
+        body->out[1 + i - ncap] = body->out[1 + i];
+        body->out_name[1 + i - ncap] = body->out_name[1 + i];
+    }
+    body->nout -= ncap;
+    for (int i = 0; i < nrest; i++) cap[ncap + i] = in[2 + ncarried + i];
+    Node *m = b_loop(g, in[0], in[1], ncarry, carry, ncap + nrest, cap, body);
+    m->flag = n->flag;
+    for (int i = 0, k = 0; i < n->nout; i++) {
+        if (keeps[i]) {
+            out[i] = in[2 + i];
+            continue;
+        }
+        out[i] = &m->out[k++];
+        out[i]->shape = n->out[i].shape;
+        out[i]->rank = n->out[i].rank;
+    }
+}
+
 // Control and calls: results keep their types, so that symbols which they define keep their names.
 static void make_many(Graph *g, const Node *n, Val **in, Val **out, Run *run) {
     Node *m = NULL;
@@ -154,9 +198,8 @@ static void make_many(Graph *g, const Node *n, Val **in, Val **out, Run *run) {
         Graph *a = rewrite(n->region[0].g, g, run), *b = rewrite(n->region[1].g, g, run);
         m = b_if(g, in[0], a, b, n->nin - 1, in + 1);
     } else {
-        int first = 2 + n->axis;
-        m = b_loop(g, in[0], in[1], n->axis, in + 2, n->nin - first, in + first, rewrite(n->region->g, g, run));
-        m->flag = n->flag;
+        make_loop(g, n, in, out, rewrite(n->region->g, g, run));
+        return;
     }
     for (int i = 0; i < n->nout; i++) {
         m->out[i].shape = n->out[i].shape;
