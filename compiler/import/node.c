@@ -72,12 +72,13 @@ void report_unsupported(Importer *im) {
 
 // ---- the schema -----------------------------------------------------------------------------------------
 
-static void check_counts(Op *o, const OpSchema *s) {
-    if (o->nin < s->min_inputs || o->nin > s->max_inputs) {
+// given: inputs that the node names, optional ones that it leaves out by an empty name too.
+static void check_counts(Op *o, const OpSchema *s, int given) {
+    if (given < s->min_inputs || o->nin > s->max_inputs) {
         if (s->min_inputs == s->max_inputs)
-            op_fail(o, "%d inputs, needs %d", o->nin, s->min_inputs);
+            op_fail(o, "%d inputs, needs %d", given, s->min_inputs);
         else
-            op_fail(o, "%d inputs, needs at least %d%s", o->nin, s->min_inputs,
+            op_fail(o, "%d inputs, needs at least %d%s", given, s->min_inputs,
                     s->max_inputs == SCHEMA_MANY ? "" : arena_printf(" and at most %d", s->max_inputs));
     }
     if (o->nout < s->min_outputs || o->nout > s->max_outputs)
@@ -88,7 +89,7 @@ static void check_counts(Op *o, const OpSchema *s) {
 static void check_inputs(Op *o, const OpSchema *s) {
     const char *bound[64] = {0};
     int by[64];
-    for (int i = 0; i < o->nin; i++) {
+    for (int i = 0; i < o->nin || i < s->min_inputs; i++) {
         const SchemaParam *p = schema_input(s, (size_t)i);
         if (!p) op_fail(o, "there is no input %d", i);
         if (!o->in[i]) {
@@ -133,7 +134,7 @@ static void call_operator(Op *o, NodeContext *c) {
         op_fail_quietly(o);
     }
     if (!c->schema) o->since = row;
-    if (c->schema) check_counts(o, c->schema);
+    if (c->schema) check_counts(o, c->schema, (int)c->node->n_input);
     if (c->schema) check_inputs(o, c->schema);
     attr_read(o, c);
     fn(o);

@@ -309,7 +309,7 @@ Test(import, nodes_are_checked_against_the_schema) {
             "node 1 (LeakyRelu-16): attribute alpha is INT, needs to be FLOAT", "node 2 (Add-14): 1 inputs, needs 2",
             "node 3 (Add-14): input 1 (B) is tensor(int64), but input 0 is tensor(float)",
             "node 4 (Sqrt-13): input 0 (X) cannot be tensor(int64)", "node 5 (Cast-13): attribute to is missing",
-            "node 6 (Add-14): 1 inputs, needs 2", "node 7 (Elu-6): attribute alpha is given twice", NULL);
+            "node 6 (Add-14): input 1 (B) is missing", "node 7 (Elu-6): attribute alpha is given twice", NULL);
 }
 
 Test(import, versions_choose_the_operator) {
