@@ -109,7 +109,8 @@ void lower_graph(Lower *l, Block *b) {
             band(l, r, b);
         } else if (!rows_lower(l, i, b)) lower_root(l, r, b);
         const Node *n = l->roots[i].val->node;
-        if (i + 1 == l->nroots || l->roots[i + 1].val->node != n) lower_loads(l, n, b);
+        const Root *next = i + 1 < l->nroots ? &l->roots[i + 1] : NULL; // a copy of an output needs the sizes that n defines
+        if (!next || next->val->node != n || next->buf != l->buf[next->val->id]) lower_loads(l, n, b);
     }
 }
 

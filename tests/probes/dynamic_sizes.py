@@ -285,7 +285,18 @@ def resized(opt):
         check(c, {"x": floats(1, 1, 3, w)}, more=1 << 14)
 
 
-PROBES = [resized, reshape, slices, fills, counts, chosen, branches, iterations, carried, collected, unbounded, reused, growing, only_sizes, lengths]
+def twice(opt):
+    """Rows of which only the loop knows how many, given out twice: the copy is measured, too."""
+    body = h.make_graph([node("Identity", ["c"], ["c2"]), node("Mul", ["x", "x"], ["row"])], "body",
+                        [vi("i", T.INT64, []), vi("c", T.BOOL, [])], [vi("c2", T.BOOL, []), vi("row", T.FLOAT, [3])])
+    m = model([node("Loop", ["trips", ""], ["y"], body=body), node("Identity", ["y"], ["z"])],
+              [vi("x", T.FLOAT, [3]), vi("trips", T.INT64, [])], [vi("y", T.FLOAT, ["n", 3]), vi("z", T.FLOAT, ["n", 3])])
+    c = Compiled(opt, m, "dynamic_twice")
+    for trips in (1, 4):
+        check(c, {"x": floats(3), "trips": np.array(trips, np.int64)})
+
+
+PROBES = [twice, resized, reshape, slices, fills, counts, chosen, branches, iterations, carried, collected, unbounded, reused, growing, only_sizes, lengths]
 
 
 if __name__ == "__main__":
