@@ -35,7 +35,8 @@ typedef struct { const char *ptr; size_t len; } cnn_string; /* bytes, UTF-8, no 
 typedef struct { float re, im; } cnn_complex64;
 typedef struct { double re, im; } cnn_complex128;
 
-/* A tensor: `data` in row-major order. As an input, `shape` gives its true extents; as an
+/* A tensor: `data` in row-major order; elements of 2, 4 and 6 bits are packed without gaps, the first in the lowest bits
+   of the first byte (those of a sequence's or optional's tensors take a byte each). As an input, `shape` gives its true extents; as an
    output the caller gives `data`, its capacity `cap` in bytes and room for `rank` extents
    in `shape`, and the call writes the true shape. */
 typedef struct { void *data; size_t cap; int64_t *shape; int32_t type, rank; } cnn_tensor;

@@ -204,6 +204,9 @@ test_ulp() {
     [ -f tests/ulp/ulp.c ] || return
     step 'ulp: build' clang-19 -std=gnu11 -O3 -march=native -fopenmp -o "$out/ulp" tests/ulp/ulp.c -lm &&
         step 'ulp: every 1009th float' timeout 300 "$out/ulp" 1009
+    for cc in clang-19 gcc; do
+        python_group "conversions_$cc" 300 "$python" tests/ulp/convert.py $cc
+    done
 }
 
 # A folder of tests with a script of its own gets the build folder and Python.

@@ -111,12 +111,12 @@ static int64_t heap_size(const Emit *e) {
 
 static void put_plain_args(Emit *e, Text *t) {
     const Graph *g = e->p->g;
-    for (int i = 0; i < g->nin; i++) put(t, "const %s *%s, ", c_type(g->in[i]->dt), field(g, i, true));
+    for (int i = 0; i < g->nin; i++) put(t, "const %s *%s, ", port_type(g->in[i]), field(g, i, true));
     for (int i = 0; i < g->nout; i++) {
         const char *s = field(g, i, false);
         for (int k = 0; k < g->nin; k++)
             if (field(g, k, true) == s) s = arena_printf("%s_out", s);
-        put(t, "%s *%s, ", c_type(g->out[i]->dt), s);
+        put(t, "%s *%s, ", port_type(g->out[i]), s);
     }
     put(t, "void *work");
 }
@@ -436,8 +436,8 @@ static void put_outputs(Emit *e, Text *t, bool after) {
             if (!known) put(t, "    const int64_t n_cap%d = out[%d].cap > (size_t)(INT64_MAX / 8) ? INT64_MAX / 8 : (int64_t)out[%d].cap;\n", i, i, i);
             if (known && !e_is(n, 0)) {
                 put(t, "    if (out[%d].cap < (size_t)(", i);
-                put_ex(e, t, n);
-                put(t, ") * %s) return CNN_ECAPACITY;\n", v->dt == STR ? "sizeof(cnn_string)" : arena_printf("%zu", dt_size(v->dt)));
+                put_ex(e, t, is_packed(v) ? packed_bytes(v, n) : n);
+                put(t, ") * %s) return CNN_ECAPACITY;\n", is_packed(v) ? "1" : v->dt == STR ? "sizeof(cnn_string)" : arena_printf("%zu", dt_size(v->dt)));
             }
         } else {
             put(t, "    out[%d].type = %d;\n", i, (int)v->dt);

@@ -24,6 +24,7 @@ typedef struct {
 
 // emit/scalar.c
 const char *c_type(DType dt);                    // of an element in memory
+const char *port_type(const Val *v);             // of what an input or output points to
 const char *c_compute(DType dt);                 // of a value being computed: float for the half types
 void need(Emit *e, const char *part);            // a runtime part and, later, what it needs
 void put_ex(Emit *e, Text *t, Ex x);             // an integer expression

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Messages of the ONNX writer: nodes, attributes, tensors, types.
 #include "emit/onnx.h"
+#include "runtime/packed.h"
 #include <string.h>
 
 static char *text(const char *s) { return (char *)(intptr_t)s; }
@@ -65,17 +66,9 @@ static ProtobufCBinaryData raw(const Data *d) {
     bool packed = bits < 8;
     if (!packed && !d->splat) return (ProtobufCBinaryData){ d->n * size, (uint8_t *)(intptr_t)d->p };
     size_t n = packed ? (mul_size(d->n, bits) + 7) / 8 : mul_size(d->n, size);
-    uint8_t *p = arena_alloc(n + 1);
-    for (size_t i = 0; i < d->n; i++) {
-        const uint8_t *from = (const uint8_t *)d->p + (d->splat ? 0 : i * size);
-        if (!packed) {
-            memcpy(p + i * size, from, size);
-            continue;
-        }
-        unsigned v = (*from & ((1u << bits) - 1)) << (i * bits % 8);
-        p[i * bits / 8] |= (uint8_t)v;
-        if (v > 255) p[i * bits / 8 + 1] |= (uint8_t)(v >> 8);
-    }
+    uint8_t *p = arena_alloc(n + 1), *full = packed && d->splat ? arena_alloc(d->n + 1) : p;
+    for (size_t i = 0; i < d->n && d->splat; i++) memcpy(full + i * size, d->p, size);
+    if (packed) cnn_pack(d->splat ? full : d->p, p, (int64_t)d->n, (unsigned)bits);
     return (ProtobufCBinaryData){ n, p };
 }
 

@@ -22,6 +22,8 @@ const char *c_type(DType dt) {
     }
 }
 
+const char *port_type(const Val *v) { return is_packed(v) ? "uint8_t" : c_type(v->dt); }
+
 static bool is_half(DType dt) { return dt_is_float(dt) && dt != F32 && dt != F64; }
 
 const char *c_compute(DType dt) { return is_half(dt) ? "float" : c_type(dt); }

@@ -96,7 +96,7 @@ static void put_batch_struct(const Train *c, Text *t) {
     for (int i = 0; i < p->g->nin; i++) {
         const Val *v = p->g->in[i];
         if (param_of(c->p, v->name)) continue;
-        put(t, "    const %s *%s; /* ", c_type(v->dt), input_field(v));
+        put(t, "    const %s *%s; /* ", port_type(v), input_field(v));
         put_extents(t, v);
         put(t, " */\n");
     }
@@ -110,7 +110,7 @@ static void put_result_struct(const Train *c, Text *t) {
     put(t, "/* What it gives. The outputs of the model: where to, or NULL. */\ntypedef struct {\n    %s loss;\n", c_type(s->out[0]->dt));
     if (correct) put(t, "    int64_t correct; /* predictions that are right */\n");
     for (int i = 0; i < g->nout; i++) {
-        put(t, "    %s *%s; /* ", c_type(g->out[i]->dt), output_field(g->out_name[i]));
+        put(t, "    %s *%s; /* ", port_type(g->out[i]), output_field(g->out_name[i]));
         put_extents(t, g->out[i]);
         put(t, " */\n");
     }

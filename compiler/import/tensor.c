@@ -2,6 +2,7 @@
 // Constants of a model, whatever way they are stored: raw bytes, typed fields, external files, sparse.
 // Bytes that need no change alias the file, or the message, which both stay as long as the program.
 #include "import/import.h"
+#include "runtime/packed.h"
 
 #include <libgen.h>
 #include <string.h>
@@ -41,15 +42,7 @@ static size_t stored_size(DType dt, size_t n) {
 // One byte an element from packed ones, the first in the lowest bits; signed types are extended.
 static Data *unpack_bits(DType dt, size_t n, const uint8_t *p) {
     Data *d = data_new(dt, n);
-    uint8_t *q = (uint8_t *)(uintptr_t)d->p;
-    unsigned bits = (unsigned)dt_bits(dt), mask = (1u << bits) - 1, sign = 1u << (bits - 1);
-    for (size_t i = 0; i < n; i++) {
-        size_t first = i % 4 * bits, at = i / 4 * bits / 2 + first / 8, shift = first % 8;
-        unsigned v = (unsigned)p[at] >> shift;
-        if (shift + bits > 8) v |= (unsigned)p[at + 1] << (8 - shift); // of 6 bits, across two bytes
-        v &= mask;
-        q[i] = (uint8_t)(dt_is_signed(dt) ? (v ^ sign) - sign : v);
-    }
+    cnn_unpack(p, (void *)(uintptr_t)d->p, (int64_t)n, (unsigned)dt_bits(dt), dt_is_signed(dt));
     return d;
 }
 

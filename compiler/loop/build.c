@@ -24,6 +24,10 @@ Buf *buf_new(Program *p, BufKind kind, DType dt, int rank, const Ex *shape, cons
     return b;
 }
 
+bool is_packed(const Val *v) { return v->kind == K_TENSOR && dt_bits(v->dt) < 8; }
+
+Ex packed_bytes(const Val *v, Ex numel) { return e_ceil_div(e_mul(numel, e_int(dt_bits(v->dt))), e_int(8)); }
+
 void buf_strides(Buf *b) {
     Ex s = e_int(1);
     for (int i = b->rank - 1; i >= 0; i--) {

@@ -202,7 +202,7 @@ void make_room(Buf *buf, Ex numel, Block *b) {
 void check_room(Lower *l, Buf *buf, Ex numel, Block *b) {
     if (!all_among(l->prog, numel, l->prog->nhave)) return; // a branch or an iteration checks
     check_products(l, numel, b);
-    Ex bytes = e_mul(numel, e_int((int64_t)dt_size(buf->dt)));
+    Ex bytes = buf->kind == B_OUTPUT && is_packed(buf->val) ? packed_bytes(buf->val, numel) : e_mul(numel, e_int((int64_t)dt_size(buf->dt)));
     if (buf->kind == B_OUTPUT && !known_at_entry(l->prog, val_numel(buf->val))) { // else checked there
         Ex cap = e_sym(arena_printf("cap%d", buf->port), 0, INT64_MAX); // what the caller gives, in bytes
         set_status(b, "CNN_ECAPACITY", e_sub(cap, bytes), e_int(INT64_MAX));

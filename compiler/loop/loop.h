@@ -201,6 +201,8 @@ const Target *target_find(const char *name); // NULL: unknown; name NULL: the de
 
 // loop/build.c: making trees
 Buf *buf_new(Program *p, BufKind kind, DType dt, int rank, const Ex *shape, const char *name);
+bool is_packed(const Val *v);                   // a tensor of 2-, 4- or 6-bit elements: inputs and outputs are packed
+Ex packed_bytes(const Val *v, Ex numel);
 void buf_strides(Buf *b);                       // stride and size from order and shape
 Ex buf_offset(const Buf *b, const Ex *idx);     // element offset of an index
 Local *local_new(Lower *l, const char *stem, DType dt, int lanes, bool vector);

@@ -19,6 +19,29 @@ static Buf *value_buf(Lower *l, BufKind kind, Val *v) {
     return b;
 }
 
+// The memory of an input or output.
+static Buf *port_buf(Lower *l, BufKind kind, Val *v, int port) {
+    Buf *b;
+    if (is_packed(v)) {
+        Ex bytes = packed_bytes(v, val_numel(v));
+        b = buf_new(l->prog, kind, U8, 1, &bytes, identifier(v->name ? v->name : v->node->name, l->prog->nbufs));
+        b->val = v;
+    } else b = value_buf(l, kind, v);
+    b->port = port;
+    return b;
+}
+
+// Elements of a packed port, a byte each in row-major order.
+static void move_packed(const char *text, const Val *v, Buf *from, Buf *to, bool extend, Block *b) {
+    Stmt s = {.kind = ST_CALL, .text = text, .nbuf = 2, .nread = 1, .bufs = NEWN(Buf *, 2), .narg = extend ? 3 : 2, .args = NEWN(Ex, 3)};
+    s.bufs[0] = from;
+    s.bufs[1] = to;
+    s.args[0] = val_numel(v);
+    s.args[1] = e_int(dt_bits(v->dt));
+    s.args[2] = e_int(dt_is_signed(v->dt));
+    append(b, s);
+}
+
 static void leaf_buffers(Lower *l) {
     for (int i = 0; i < l->g->nnode; i++) {
         Node *n = l->g->node[i];
@@ -33,9 +56,8 @@ static void leaf_buffers(Lower *l) {
 static void root_buffers(Lower *l, bool top) {
     for (int i = 0; top && i < l->g->nout; i++) {
         Val *v = l->g->out[i];
-        if (v->kind != K_TENSOR || !l->root[v->id] || l->buf[v->id] || v->node->op == P_const || v->node->op == P_input || state_of(l->prog, false, i)) continue;
-        l->buf[v->id] = value_buf(l, B_OUTPUT, v);
-        l->buf[v->id]->port = i;
+        if (v->kind != K_TENSOR || is_packed(v) || !l->root[v->id] || l->buf[v->id] || v->node->op == P_const || v->node->op == P_input || state_of(l->prog, false, i)) continue;
+        l->buf[v->id] = port_buf(l, B_OUTPUT, v, i);
         l->prog->out[i] = l->buf[v->id];
     }
     for (int i = 0; i < l->nroots; i++) {
@@ -45,11 +67,10 @@ static void root_buffers(Lower *l, bool top) {
                 l->buf[n->out[k].id] = n->out[k].kind == K_TENSOR ? value_buf(l, B_WORK, &n->out[k]) : list_buf(l, &n->out[k], identifier(n->name, l->prog->nbufs));
         l->roots[i].buf = l->buf[l->roots[i].val->id];
     }
-    for (int i = 0; top && i < l->g->nout; i++) { // an input, a constant, or a value given out twice
+    for (int i = 0; top && i < l->g->nout; i++) { // an input, a constant, a value given out twice, or packed elements
         Val *v = l->g->out[i];
         if (l->prog->out[i] || state_of(l->prog, false, i)) continue;
-        Buf *b = value_buf(l, B_OUTPUT, v);
-        b->port = i;
+        Buf *b = port_buf(l, B_OUTPUT, v, i);
         l->prog->out[i] = b;
         PUSH(l->roots, l->nroots, l->cap_roots, ((Root){.val = v, .expr = v, .buf = b}));
     }
@@ -86,6 +107,11 @@ static void lower_root(Lower *l, Root *r, Block *b) {
         list_output(l, r->val, r->buf, b);
         return;
     }
+    if (!direct && r->buf->kind == B_OUTPUT && is_packed(r->val)) {
+        check_room(l, r->buf, val_numel(r->val), b);
+        move_packed("cnn_pack", r->val, in_memory(l, r->val, b), r->buf, false, b);
+        return;
+    }
     for (int i = 0; i < n->nout && (!r->at || e_is(r->at, 0)); i++)
         if (n->out[i].kind == K_TENSOR) check_room(l, direct ? l->buf[n->out[i].id] : r->buf, val_numel(direct ? &n->out[i] : r->val), b);
     if (direct && (n->op == P_scatter || n->op == P_sort || n->op == P_scan || n->op == P_if || n->op == P_loop ||
@@ -97,6 +123,14 @@ static void lower_root(Lower *l, Root *r, Block *b) {
     lower_body(l, r, body);
     append(b, (Stmt){.kind = ST_FUNC, .body = body->first, .buf = r->buf, .work = root_work(r),
                      .text = r->expr->node->name ? r->expr->node->name : r->val->node->name});
+}
+
+// What is read of an input is its memory, or made of it first.
+static void lower_input(Lower *l, Val *v, Buf *port, Block *b) {
+    if (v->kind != K_TENSOR && l->uses[v->id]) list_input(l, v, port, b);
+    if (!is_packed(v)) return;
+    check_room(l, l->buf[v->id], val_numel(v), b);
+    move_packed("cnn_unpack", v, port, l->buf[v->id], true, b);
 }
 
 void lower_graph(Lower *l, Block *b) {
@@ -135,8 +169,9 @@ Program *lower(Graph *g, const Options *opt) {
     l->buf = NEWN(Buf *, g->nval + 1);
     l->capture = NEWN(Val *, g->nval + 1);
     for (int i = 0; i < g->nin; i++) {
-        p->in[i] = l->buf[g->in[i]->id] = value_buf(l, B_INPUT, g->in[i]);
-        p->in[i]->port = i;
+        Val *v = g->in[i];
+        p->in[i] = port_buf(l, B_INPUT, v, i);
+        l->buf[v->id] = is_packed(v) ? value_buf(l, B_WORK, v) : p->in[i];
     }
     for (int i = 0; i < g->nin; i++)
         for (int k = 0; k < g->in[i]->rank; k++) have_symbol(p, g->in[i]->shape[k]);
@@ -144,8 +179,7 @@ Program *lower(Graph *g, const Options *opt) {
     if (opt) states_find(l);
     lower_prepare(l, true);
     l->main = block_new(NULL);
-    for (int i = 0; i < g->nin; i++)
-        if (g->in[i]->kind != K_TENSOR && l->uses[g->in[i]->id]) list_input(l, g->in[i], p->in[i], l->main);
+    for (int i = 0; i < g->nin; i++) lower_input(l, g->in[i], p->in[i], l->main);
     lower_graph(l, l->main);
     p->body = l->main->first;
     if (!opt || !opt->exact) sum_parts(l, p->body);

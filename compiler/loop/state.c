@@ -88,6 +88,7 @@ void states_find(Lower *l) {
     for (int i = 0; i < p->nstate; i++) {
         State *s = &p->state[i];
         Val *x = g->in[s->in], *y = g->out[s->out];
+        if (is_packed(x)) fatal("--state: '%s' has elements of %d bits, which are packed; a state's have a byte or more", x->name, dt_bits(x->dt));
         Buf *b = l->buf[x->id];
         b->state = true;
         if (s->axis >= 0) {

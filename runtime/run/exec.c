@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "../packed.h"
 #include "run.h"
 
 enum { ROUNDS = 20, GUESS_BYTES = 4096, GUESS_ITEMS = 16, MORE_WORK = 1 << 16 };
@@ -222,7 +223,17 @@ static void view(Value *v, cnn_tensor *t) {
     }
 }
 
+/* The same of an input: its elements may have to be packed. */
+static void view_port(Value *v, const cnn_port *p, cnn_tensor *t) {
+    view(v, t);
+    if (p->kind != CNN_TENSOR || v->kind != VAL_TENSOR || !type_packed(v->type)) return;
+    (void)type_port_bytes(v->type, value_count(v), &t->cap);
+    t->data = guard_alloc(t->cap);
+    cnn_pack(v->data, t->data, (int64_t)value_count(v), type_packed(v->type));
+}
+
 static void view_free(const Value *v, cnn_tensor *t) {
+    if (v->kind == VAL_TENSOR && t->data != v->data && type_packed(v->type)) guard_free(t->data);
     if (v->kind != VAL_SEQUENCE && v->kind != VAL_MAP) return;
     cnn_sequence *s = t->data;
     for (size_t i = 0; s && i < v->count; i++)
@@ -338,6 +349,16 @@ static bool collect_tensor(const cnn_tensor *t, int rank, const char *name, Valu
     return true;
 }
 
+/* Of an output whose elements are packed. */
+static bool collect_packed(const cnn_tensor *t, const char *name, Value *v) {
+    size_t bytes;
+    if (!value_tensor(v, t->type, t->rank, t->shape) || !type_port_bytes(t->type, value_count(v), &bytes))
+        return run_error("output '%s': its shape is not valid: %s", name, run_message());
+    if (bytes > t->cap) return run_error("output '%s': %zu bytes by its shape, room for %zu", name, bytes, t->cap);
+    cnn_unpack(t->data, v->data, (int64_t)value_count(v), type_packed(v->type), type_extends(v->type));
+    return true;
+}
+
 static bool collect_list(const cnn_sequence *s, const cnn_port *p, Value *v) {
     bool maps = p->kind == CNN_SEQUENCE_OF_MAPS;
     if (s->count > s->cap || (maps && s->count % 2))
@@ -385,7 +406,8 @@ static bool collect(Call *c, Value *out) {
             continue;
         }
         if (t->data && !guard_whole(t->data, t->cap)) return run_error("written past the end of output '%s'", p->name);
-        if (!collect_tensor(t, p->rank, p->name, &out[o])) return false;
+        bool packed = p->kind == CNN_TENSOR && t->data && type_packed(t->type);
+        if (packed ? !collect_packed(t, p->name, &out[o]) : !collect_tensor(t, p->rank, p->name, &out[o])) return false;
     }
     return true;
 }
@@ -461,7 +483,7 @@ bool exec_model(const Loaded *l, const RunPlan *plan, Value *in, size_t n_in, Va
     *out = run_calloc(no, sizeof **out);
     bool ok = pair_inputs(&c, in, n_in, made);
     if (ok) {
-        for (size_t i = 0; i < ni; i++) view(c.given[i], &c.in[i]);
+        for (size_t i = 0; i < ni; i++) view_port(c.given[i], &m->in[i], &c.in[i]);
         ok = bind_states(&c) && run_call(&c, *out);
         for (size_t i = 0; i < ni; i++) view_free(c.given[i], &c.in[i]);
     }

@@ -17,7 +17,7 @@ static bool plain(const cnn_port *p) { return p->kind == CNN_TENSOR && p->type !
 
 static size_t bytes_of(const cnn_tensor *t) {
     size_t n = 0, bytes = 0;
-    return shape_count(t->rank, t->shape, &n) && type_bytes(t->type, n, &bytes) ? bytes : 0;
+    return shape_count(t->rank, t->shape, &n) && type_port_bytes(t->type, n, &bytes) ? bytes : 0;
 }
 
 /* Runs with output `small` of so many bytes (-1: none) and a work area of `work` bytes. */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "onnx.pb-c.h"
+#include "../packed.h"
 #include "run.h"
 
 /* ---- the name, before the kind of message is known ---- */
@@ -61,33 +62,6 @@ void pb_name(const uint8_t *bytes, size_t size, char *out, size_t room) {
 
 /* ---- tensors ---- */
 
-/* One byte an element from packed ones, the first in the lowest bits; signed types are extended. */
-static void unpack_small(Value *v, const uint8_t *packed, size_t n) {
-    unsigned bits = type_packed(v->type), top = 1u << (bits - 1);
-    bool is_signed = v->type == CNN_INT4 || v->type == CNN_INT2;
-    for (size_t i = 0; i < n; i++) {
-        size_t at = i * bits / 8, shift = i * bits % 8;
-        unsigned u = packed[at] >> shift;
-        if (shift + bits > 8) u |= (unsigned)packed[at + 1] << (8 - shift);
-        u &= 2 * top - 1;
-        ((uint8_t *)v->data)[i] = (uint8_t)(is_signed ? (u ^ top) - top : u);
-    }
-}
-
-/* The other way round; the caller frees the bytes. */
-static uint8_t *pack_small(const Value *v, size_t n, size_t *bytes) {
-    unsigned bits = type_packed(v->type);
-    *bytes = (n * bits + 7) / 8;
-    uint8_t *packed = run_calloc(*bytes, 1);
-    for (size_t i = 0; i < n; i++) {
-        unsigned u = ((uint8_t *)v->data)[i] & ((1u << bits) - 1);
-        u <<= i * bits % 8;
-        packed[i * bits / 8] = (uint8_t)(packed[i * bits / 8] | u);
-        if (u > 255) packed[i * bits / 8 + 1] = (uint8_t)(packed[i * bits / 8 + 1] | u >> 8);
-    }
-    return packed;
-}
-
 static bool typed_int32(const Onnx__TensorProto *t, Value *v, size_t n) {
     unsigned packed = type_packed(v->type);
     if (packed == 6) packed = 0; /* these have an entry each */
@@ -101,9 +75,8 @@ static bool typed_int32(const Onnx__TensorProto *t, Value *v, size_t n) {
         else
             ((uint8_t *)v->data)[i] = (uint8_t)x;
         if (packed) { /* this element alone, from the byte it is in */
-            Value one = {.type = v->type, .data = (uint8_t *)v->data + i};
-            uint8_t byte[2] = {(uint8_t)((uint8_t)x >> (i * packed % 8)), 0};
-            unpack_small(&one, byte, 1);
+            const uint8_t byte[2] = {(uint8_t)((uint8_t)x >> (i * packed % 8)), 0};
+            cnn_unpack(byte, (uint8_t *)v->data + i, 1, packed, type_extends(v->type));
         }
     }
     return true;
@@ -168,7 +141,7 @@ static bool from_tensor(const Onnx__TensorProto *t, Value *v) {
         if (t->raw_data.len != bytes)
             return run_error("raw_data has %zu bytes, the tensor %zu", t->raw_data.len, bytes);
         if (packed)
-            unpack_small(v, t->raw_data.data, n);
+            cnn_unpack(t->raw_data.data, v->data, (int64_t)n, packed, type_extends(v->type));
         else
             memcpy(v->data, t->raw_data.data, bytes);
         return true;
@@ -305,7 +278,9 @@ static void put_tensor(Bytes *b, const Value *v) {
     }
     if (v->name) put_text(b, 8, v->name, strlen(v->name));
     if (type_packed(v->type)) {
-        uint8_t *packed = pack_small(v, n, &bytes);
+        bytes = (n * type_packed(v->type) + 7) / 8;
+        uint8_t *packed = run_alloc(bytes);
+        cnn_pack(v->data, packed, (int64_t)n, type_packed(v->type));
         put_text(b, 9, packed, bytes);
         free(packed);
     } else if (v->type != CNN_STRING && type_bytes(v->type, n, &bytes)) {

@@ -79,7 +79,7 @@ typedef struct Value {
     char *name;
     int type, rank;
     int64_t dim[MAX_RANK];
-    void *data; /* row-major, 64-byte aligned; 2 and 4 bit types take a byte each, as in generated code */
+    void *data; /* row-major, 64-byte aligned; 2-, 4- and 6-bit types take a byte each, as within generated code */
     struct Value *item;
     size_t count;
 } Value;
@@ -88,6 +88,9 @@ typedef struct Value {
 size_t type_size(int type);
 /* Bits of one element where ONNX packs several into a byte, else 0. */
 unsigned type_packed(int type);
+bool type_extends(int type); /* unpacked with their sign */
+/* Bytes of a tensor that is an input or output: elements of 2, 4 and 6 bits are packed. */
+bool type_port_bytes(int type, size_t count, size_t *bytes);
 const char *type_name(int type);
 bool type_is_float(int type);
 /* Bytes of `count` elements; false on overflow or an unknown type. */

@@ -64,6 +64,15 @@ bool type_bytes(int type, size_t count, size_t *bytes) {
     return true;
 }
 
+bool type_extends(int type) { return type == CNN_INT4 || type == CNN_INT2; }
+
+bool type_port_bytes(int type, size_t count, size_t *bytes) {
+    unsigned bits = type_packed(type);
+    if (!type_bytes(type, count, bytes)) return false;
+    if (bits) *bytes = (count * bits + 7) / 8;
+    return true;
+}
+
 bool shape_count(int rank, const int64_t *dim, size_t *count) {
     size_t n = 1;
     bool empty = false;
