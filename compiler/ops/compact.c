@@ -64,7 +64,7 @@ static void op_compress(Op *o) {
 }
 
 // The order of the rows of [n, m], by the first column, ties by the second and so on, then by index.
-static Val *row_order(Op *o, Val *rows, int64_t m) {
+static Val *few_columns_order(Op *o, Val *rows, int64_t m) {
     Val *order = iota(o, I64, dim(rows, 0)), *sorted, *index;
     for (int64_t c = m - 1; c >= 0; c--) {
         Val *key = squeeze(o, slice1(o, rows, 1, c), 1);
@@ -74,6 +74,30 @@ static Val *row_order(Op *o, Val *rows, int64_t m) {
         order = c < m - 1 ? b_gather(o->g, order, index, 0) : index;
     }
     return order;
+}
+
+// The same by a loop over the columns, from the last to the first.
+static Val *many_columns_order(Op *o, Val *rows) {
+    Ex m = dim(rows, 1), one = e_int(1);
+    Val *order = iota(o, I64, dim(rows, 0)), *trips = b_dims(o->g, I64, 0, NULL, &m), *sorted, *index;
+    Op in = *o;
+    in.g = graph_new(o->g);
+    in.g->origin = o->g->origin;
+    Val *i = b_param(in.g, &(Val){.kind = K_TENSOR, .dt = I64});
+    b_param(in.g, &(Val){.kind = K_TENSOR, .dt = BOOL});
+    Val *now = b_param(in.g, order), *x = b_param(in.g, rows);
+    Val *column = sub(&in, b_dims(in.g, I64, 0, NULL, (Ex[]){e_sub(m, one)}), i);
+    Val *key = b_gather(in.g, squeeze(&in, take(&in, x, reshape(&in, column, 1, &one), 1), 1), now, 0);
+    sort(&in, key, 0, false, &sorted, &index);
+    graph_output(in.g, scalar_int(&in, BOOL, 1), "cond");
+    graph_output(in.g, b_gather(in.g, now, index, 0), "order");
+    return &b_loop(o->g, trips, scalar_int(o, BOOL, 1), 1, &order, 1, &rows, in.g)->out[0];
+}
+
+static Val *row_order(Op *o, Val *rows) {
+    enum { FEW = 16 };
+    int64_t m;
+    return e_is_const(dim(rows, 1), &m) && m <= FEW ? few_columns_order(o, rows, m) : many_columns_order(o, rows);
 }
 
 // Which of the ordered rows differ from the one before; the first does.
@@ -94,11 +118,8 @@ static void op_unique(Op *o) {
     bool by_axis = attr_has(o, "axis"), sorted = attr_int(o, "sorted") != 0;
     int axis = by_axis ? axis_of(o, attr_int(o, "axis"), x->rank) : 0;
     Val *rows = by_axis ? flatten(o, move_axis(o, x, axis, 0), 1) : reshape(o, x, 2, (Ex[]){numel(x), e_int(1)});
-    int64_t m = need_const(o, dim(rows, 1), "the size of a row");
-    if (m > 256)
-        op_fail(o, "rows of %lld elements: at most 256 are supported", (long long)m);
     Ex n = dim(rows, 0);
-    Val *order = row_order(o, rows, m), *start = starts(o, rows, order), *group, *at, *inverse;
+    Val *order = row_order(o, rows), *start = starts(o, rows, order), *group, *at, *inverse;
     if (sorted) {
         at = true_indices(o, start);
         group = sub(o, scan(o, RED_ADD, cast(o, start, I64), 0, false, false), one);

@@ -45,6 +45,25 @@ static Val *pool_index(Op *o, const Val *x, const Spatial *s, Val *tap, bool col
     return index ? add(o, index, plane) : plane;
 }
 
+static bool pool_is_full(const Val *x, const Spatial *s, bool with_pads) {
+    for (int i = 0; i < s->n; i++) {
+        if (!with_pads && (!e_is(s->lo[i], 0) || !e_is(s->hi[i], 0))) return false;
+        if (s->ceil_mode && !e_le(windows_end(s, i), e_add(dim(x, 2 + i), e_add(s->lo[i], s->hi[i])))) return false;
+    }
+    return true;
+}
+
+// Which tap of each window [.., taps] has the largest element: of x, where padding is as small as it is.
+static Val *largest_tap(Op *o, Val *x, const Spatial *s, Val *p, int k) {
+    if (pool_is_full(x, s, false)) return reduce(o, RED_ARGMAX, p, 1, &k, false);
+    Val *inside = windows(o, full(o, BOOL, 1, x->rank, x->shape), s, scalar_int(o, BOOL, 0));
+    inside = s->n ? merge_axes(o, inside, k, s->n) : unsqueeze(o, inside, k);
+    Val *most = unsqueeze(o, reduce(o, RED_MAX, p, 1, &k, false), k);
+    Val *below = map2(o, FN_lt, p, expand_to(o, most, p->rank, p->shape)); // no element is below NaN
+    Val *hit = map2(o, FN_and, inside, map1(o, FN_not, below));
+    return reduce(o, RED_ARGMAX, cast(o, hit, U8), 1, &k, false);
+}
+
 /* y = max over the window; indices: where it is in x */
 static void max_pool(Op *o) {
     Val *x = o->in[0];
@@ -55,7 +74,7 @@ static void max_pool(Op *o) {
     o->out[0] = reduce(o, RED_MAX, p, s.n, axes, false);
     if (o->nout < 2 || !o->want[1]) return;
     p = s.n ? merge_axes(o, p, k, s.n) : unsqueeze(o, p, k);
-    Val *tap = reduce(o, RED_ARGMAX, p, 1, &k, false);
+    Val *tap = largest_tap(o, x, &s, p, k);
     o->out[1] = pool_index(o, x, &s, tap, attr_int_or(o, "storage_order", 0) != 0);
 }
 
@@ -75,14 +94,6 @@ static Val *pool_count(Op *o, const Val *x, const Spatial *s, DType dt, bool wit
         count = count ? mul(o, count, v) : v;
     }
     return count;
-}
-
-static bool pool_is_full(const Val *x, const Spatial *s, bool with_pads) {
-    for (int i = 0; i < s->n; i++) {
-        if (!with_pads && (!e_is(s->lo[i], 0) || !e_is(s->hi[i], 0))) return false;
-        if (s->ceil_mode && !e_le(windows_end(s, i), e_add(dim(x, 2 + i), e_add(s->lo[i], s->hi[i])))) return false;
-    }
-    return true;
 }
 
 Val *average_of(Op *o, Val *x) {

@@ -36,6 +36,8 @@ def reference_bug(c, version, ins, attrs):
         return np.dtype(ins[2].dtype).kind == "c"
     if op == "DequantizeLinear":  # rounds to float8e8m0 in another way than Cast is defined
         return "float8e8m0" in c.types.values() or "tensor(float8e8m0)" in c.types.values()
+    if op == "LpNormalization":  # p = 1 divides by the sum of the elements, not of their magnitudes
+        return attrs.get("p", 2) == 1
     if op == "ReduceSumSquare":  # rounds after each addition
         return x.dtype.itemsize == 2
     if op == "ConvTranspose":  # groups with dilations read the weights, and always the bias, of the first group

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Random models against onnxruntime, a short campaign. BUILD: the build folder, PYTHON: with onnx and onnxruntime.
-# The long ones: every.py --count 4 (24,000 cases, 15 minutes), operators.py --count 100,
+# The long ones: every.py --count 4 (24,000 cases, 15 minutes), mixed.py --count 10000 (15 minutes), operators.py --count 100,
 # contractions.py --count 100 --cc clang-19 --bits default,x86-64-v4 (an hour).
 # graphs.py --count 6000; graphs.py --count 3600 --size 8 --depth 2; parts of those with the programs of a build with
 # sanitizers and --cc clang-19 --cflags '-O1 -fsanitize=address,undefined'. FUZZ_SECONDS: about what its short form takes.
@@ -12,6 +12,8 @@ python=${PYTHON:-python3} build=${BUILD:-build} jobs=${JOBS:-2}
     "$python" "$here/attention.py" --runner "$build/cnncc-run" --cnncc "$build/cnncc" --count 40 --jobs "$jobs"
     echo "end $?"
     "$python" "$here/every.py" --runner "$build/cnncc-run" --cnncc "$build/cnncc" --count 1 --every 8 --jobs "$jobs"
+    echo "end $?"
+    "$python" "$here/mixed.py" --runner "$build/cnncc-run" --cnncc "$build/cnncc" --count 150 --jobs "$jobs" 2>/dev/null
     echo "end $?"
     "$python" "$here/operators.py" --runner "$build/cnncc-run" --count 3
     echo "end $?"
