@@ -11,7 +11,7 @@
 #include "loop/loop.h"
 #include <string.h>
 
-enum { MAX_STAGES = 4, MAX_ITEMS = 512, LEAST_WIDTH = 20 };
+enum { MAX_STAGES = 4, MAX_ITEMS = 512, LEAST_WIDTH = 20, GUESS = 256 };
 static const double least_bytes = 1 << 18; // saved by a chain, for it to be worth its loops
 
 // How the rows of a result are read: row y of the reader takes rows y*stride + lo .. y*stride + hi.
@@ -69,12 +69,18 @@ static bool add_access(Link *k, const Ex *idx, int rows, Ex y, Ex image) {
     return true;
 }
 
+static int64_t guess_symbol(Ex var, void *ctx) {
+    (void)ctx;
+    return var->hi < GUESS ? var->hi : var->lo > GUESS ? var->lo : GUESS;
+}
+
+// What an extent is taken for: of images whose sides are not known, some 256.
+static int64_t guess(Ex extent) { return e_eval(extent, guess_symbol, NULL); }
+
 static double bytes_of(const Val *v) {
-    double n = (double)dt_size(v->dt);
-    for (int i = 0; i < v->rank; i++) {
-        int64_t d;
-        n *= e_is_const(v->shape[i], &d) ? (double)d : i ? 64 : 1;
-    }
+    int64_t images;
+    double n = (double)dt_size(v->dt) * (e_is_const(v->shape[0], &images) ? (double)images : 1);
+    for (int i = 1; i < v->rank; i++) n *= (double)guess(v->shape[i]);
     return n;
 }
 
@@ -104,10 +110,9 @@ static Link link_of(Lower *l, const Root *r, Val *x) {
 static bool by_rows(Lower *l, const Root *r) {
     Prim p = r->val->node->op;
     Buf *own = l->buf[r->val->id];
-    int64_t width;
-    if (r->at || r->winograd || l->attention[r->val->id] || r->buf != own || own->rank != 4 || own->alias || own->dynamic || (!walkable(p) && p != P_copy)) return false;
-    for (int i = 2; i < 4; i++) // rows that are short, and sizes that are not known
-        if (own->order[i] != 1 && (!e_is_const(own->shape[own->order[i]], &width) || width < LEAST_WIDTH)) return false;
+    if (r->at || r->winograd || l->attention[r->val->id] || r->buf != own || own->rank != 4 || own->alias || own->dynamic || !known_at_entry(l->prog, own->size) || (!walkable(p) && p != P_copy)) return false;
+    for (int i = 2; i < 4; i++) // short rows
+        if (own->order[i] != 1 && guess(own->shape[own->order[i]]) < LEAST_WIDTH) return false;
     for (int i = 0; i < l->nload; i++)
         if (l->load[i]->val == r->val) return false;
     if (!r->reduce) return true;
@@ -122,9 +127,9 @@ static bool by_rows(Lower *l, const Root *r) {
 }
 
 static int64_t row_bytes(const Buf *b, int rows) {
-    int64_t n = (int64_t)dt_size(b->dt), d;
+    int64_t n = (int64_t)dt_size(b->dt);
     for (int i = 1; i < b->rank; i++)
-        if (i != rows) n *= e_is_const(b->shape[i], &d) ? d : 64;
+        if (i != rows) n *= guess(b->shape[i]);
     return n;
 }
 
@@ -147,9 +152,8 @@ static void rows_needed(const Link *k, int stages, int64_t n, int64_t *keep, int
 // The most rows of the last result for which all that a chain keeps fits into half of the cache.
 static int64_t band_rows(Lower *l, const Root *r, const Link *k, int stages) {
     const Target *t = target_find(l->opt ? l->opt->target : NULL);
-    int64_t best = 1, most = 64, keep[MAX_STAGES], fresh[MAX_STAGES];
     int rows = rows_axis(r[0].buf);
-    e_is_const(r[stages - 1].buf->shape[rows], &most);
+    int64_t best = 1, most = guess(r[stages - 1].buf->shape[rows]), keep[MAX_STAGES], fresh[MAX_STAGES];
     for (int64_t n = 1; n <= most; n++) {
         double bytes = 0;
         rows_needed(k, stages, n, keep, fresh);
