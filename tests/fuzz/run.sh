@@ -15,6 +15,8 @@ python=${PYTHON:-python3} build=${BUILD:-build} jobs=${JOBS:-2}
     echo "end $?"
     "$python" "$here/mixed.py" --runner "$build/cnncc-run" --cnncc "$build/cnncc" --count 150 --jobs "$jobs" 2>/dev/null
     echo "end $?"
+    "$python" "$here/proofs.py" 2>/dev/null
+    echo "end $?"
     "$python" "$here/operators.py" --runner "$build/cnncc-run" --count 3
     echo "end $?"
     "$python" "$here/microsoft.py" --runner "$build/cnncc-run" --count 3
