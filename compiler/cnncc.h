@@ -315,6 +315,7 @@ Val **grad(Graph *g, Val *loss, int n, Val *const *wrt); // train/grad.c: d sum(
 void pass_agree(Graph *g, const Options *opt);    // opt/agree.c: extents that guards make equal are one
 void pass_fold(Graph *g, const Options *opt);     // opt/fold.c: constant subgraphs become const within a byte budget
 void pass_simplify(Graph *g, const Options *opt); // opt/simplify.c
+void pass_hoist(Graph *g, const Options *opt);    // opt/hoist.c: what loops compute anew each time, without need, before them
 void graph_splice(Graph *g, const Graph *region, Val *const *args, Val **out); // a region's nodes in g, on args instead of its parameters
 Graph *graph_rebuild(Graph *g);                   // opt/rebuild.c: reachable nodes only, renumbered
 typedef void LoadVisit(Ex load, void *ctx);

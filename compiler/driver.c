@@ -13,7 +13,7 @@ typedef struct {
     void (*run)(Graph *g, const Options *opt); // in place; NULL: only the graph's unreachable nodes go
 } GraphPass;
 
-static const GraphPass passes[] = {{"dtype", pass_dtype}, {"train", pass_train}, {"agree", pass_agree}, {"fold", pass_fold}, {"simplify", pass_simplify}, {"rebuild", NULL}};
+static const GraphPass passes[] = {{"dtype", pass_dtype}, {"train", pass_train}, {"agree", pass_agree}, {"fold", pass_fold}, {"simplify", pass_simplify}, {"hoist", pass_hoist}, {"rebuild", NULL}};
 enum { NPASS = sizeof passes / sizeof *passes };
 
 // Whether a word stands in a comma list.

@@ -234,6 +234,7 @@ static void score(Nest *n, Block *b, bool have, const Ex *out, Local *top, Ex la
     Sx *x = sx_let(n->l, in, gen(n->l, in, n->a->s, at));
     store(in, n->scores, score_at(n, n->t), x);
     append(in, (Stmt){.kind = ST_SET, .local = top, .e = lane, .value = greater(n, sx_local(top, lane), x)});
+    nest_lanes(n->l, in->first, NULL); // a sum that is no product of tiles
     if (n->t->kind == X_VAR) stmt_subst(in->first, 1, var, &t);
     *b->tail = in->first;
     while (*b->tail) b->tail = &(*b->tail)->next;

@@ -9,7 +9,7 @@ enum { MAX_DEPTH = 128 }; // of regions: the import has checked it
 // var and by: symbols that an if defined, and what they are in the branch that it became.
 typedef struct { const Rewrite *rw; int depth, nsub, cap_var, cap_by, nguarded; Ex *var, *by; } Run; // nguarded: the first that guards, left as they are, make equal
 
-static Graph *rewrite(const Graph *old, Graph *parent, Run *run);
+static Graph *rewrite(const Graph *old, Graph *parent, Run *run, int nmoved, Val *const *moved);
 
 static void each_atom(Ex e, ExprKind kind, LoadVisit *f, void *ctx) {
     if (e->kind == kind) f(e, ctx);
@@ -39,8 +39,7 @@ static bool is_extent_of(const Val *v, Ex d) {
     return false;
 }
 
-// Whether the symbol stands before node n of g: an input's extent, an earlier node's, or one outside of the region.
-static bool defined_before(const Graph *g, const Node *n, Ex d) {
+bool symbol_before(const Graph *g, const Node *n, Ex d) {
     for (; g; n = NULL, g = g->parent) {
         for (int i = 0; i < g->nin; i++)
             if (is_extent_of(g->in[i], d)) return true;
@@ -59,7 +58,7 @@ Defined *graph_defined(const Graph *g, int *count) {
         for (int k = 0; k < x->nout && (x->op == P_if || x->op == P_loop); k++)
             for (int d = 0; d < x->out[k].rank; d++) {
                 Ex e = x->out[k].shape[d];
-                if (e->kind == X_VAR && !defined_before(g, x, e)) PUSH(v, n, cap, ((Defined){e, &x->out[k]}));
+                if (e->kind == X_VAR && !symbol_before(g, x, e)) PUSH(v, n, cap, ((Defined){e, &x->out[k]}));
             }
     }
     *count = n;
@@ -142,6 +141,29 @@ Val *node_again(Graph *g, const Node *n, Val **in) {
     die("%s is made elsewhere", prim_name[n->op]);
 }
 
+static const Ex *substitute(const Run *run, int n, const Ex *e) {
+    Ex *r = NEWN(Ex, n > 0 ? n : 1);
+    for (int i = 0; i < n; i++) r[i] = e_subst_all(e[i], run->nsub, run->var, run->by);
+    return r;
+}
+
+static Val substituted_val(const Run *run, const Val *v) {
+    Val r = *v;
+    if (run->nsub && v->rank > 0 && v->kind == K_TENSOR) r.shape = substitute(run, v->rank, v->shape);
+    return r;
+}
+
+// The node as it reads without the symbols that are gone.
+static const Node *substituted(const Run *run, const Node *n) {
+    if (!run->nsub) return n;
+    Node *m = NEW(Node);
+    *m = *n;
+    m->ex = substitute(run, n->nex, n->ex);
+    m->out = NEWN(Val, n->nout);
+    for (int i = 0; i < n->nout; i++) m->out[i] = substituted_val(run, &n->out[i]);
+    return m;
+}
+
 // Whether carried value i of a loop stays what it was: each iteration hands on the parameter, whose type is the first value's
 // and the result's.
 static bool is_kept(const Node *n, const Graph *body, Val *const *in, int i) {
@@ -150,10 +172,29 @@ static bool is_kept(const Node *n, const Graph *body, Val *const *in, int i) {
            val_same_shape(init, param) && val_same_shape(init, res);
 }
 
+// A value of a loop's body that is made before it, in g; in: the loop's operands.
+static Val *made_before(Graph *g, Val *v, Val *const *in, Val **map, Run *run) {
+    if (map[v->id]) return map[v->id];
+    const Node *n = v->node;
+    if (n->op == P_input) return map[v->id] = in[n->axis];
+    Val **x = NEWN(Val *, n->nin + 1);
+    for (int i = 0; i < n->nin; i++) x[i] = made_before(g, n->in[i], in, map, run);
+    g->origin = n->name;
+    return map[v->id] = node_again(g, substituted(run, n), x);
+}
+
+// The loop as it reads when those values are captures, too. Returns its operands.
+static Val **move_out(Graph *g, const Node *n, Val **in, int nmoved, Val *const *moved, Run *run) {
+    Val **more = NEWN(Val *, n->nin + nmoved + 1), **map = NEWN(Val *, n->region->g->nval + 1);
+    for (int i = 0; i < n->nin; i++) more[i] = in[i];
+    for (int i = 0; i < nmoved; i++) more[n->nin + i] = made_before(g, moved[i], in, map, run);
+    return more;
+}
+
 // A loop again. A carried value that does not change is a capture: its extents are known, and what depends on it alone may leave the loop.
-static void make_loop(Graph *g, const Node *n, Val **in, Val **out, Graph *body) {
-    int ncarry = 0, ncap = 0, ncarried = n->axis, nrest = n->nin - 2 - ncarried;
-    Val **carry = NEWN(Val *, 3 * n->nin), **cap = carry + n->nin, **kept = cap + n->nin;
+static void make_loop(Graph *g, const Node *n, int nin, Val **in, Val **out, Graph *body) {
+    int ncarry = 0, ncap = 0, ncarried = n->axis, nrest = nin - 2 - ncarried;
+    Val **carry = NEWN(Val *, 3 * nin), **cap = carry + nin, **kept = cap + nin;
     bool *keeps = NEWN(bool, n->nout + 1);
     for (int i = 0; i < ncarried; i++) {
         keeps[i] = is_kept(n, body, in, i);
@@ -187,7 +228,7 @@ static void make_loop(Graph *g, const Node *n, Val **in, Val **out, Graph *body)
 }
 
 // Control and calls: results keep their types, so that symbols which they define keep their names.
-static void make_many(Graph *g, const Node *n, Val **in, Val **out, Run *run) {
+static void make_many(Graph *g, const Node *old, const Node *n, Val **in, Val **out, Run *run) {
     Node *m = NULL;
     if (n->op == P_sort) {
         b_sort(g, in[0], n->axis, n->flag & 1, &out[0], &out[1]);
@@ -195,10 +236,13 @@ static void make_many(Graph *g, const Node *n, Val **in, Val **out, Run *run) {
     }
     if (n->op == P_call) m = b_call(g, n->call, n->nin, in, n->aux, n->aux_size, n->nout, n->out);
     else if (n->op == P_if) {
-        Graph *a = rewrite(n->region[0].g, g, run), *b = rewrite(n->region[1].g, g, run);
+        Graph *a = rewrite(n->region[0].g, g, run, 0, NULL), *b = rewrite(n->region[1].g, g, run, 0, NULL);
         m = b_if(g, in[0], a, b, n->nin - 1, in + 1);
     } else {
-        make_loop(g, n, in, out, rewrite(n->region->g, g, run));
+        Val **moved = NULL;
+        int nmoved = run->rw->invariant ? run->rw->invariant(old, &moved, run->rw->ctx) : 0;
+        if (nmoved) in = move_out(g, n, in, nmoved, moved, run);
+        make_loop(g, n, n->nin + nmoved, in, out, rewrite(n->region->g, g, run, nmoved, moved));
         return;
     }
     for (int i = 0; i < n->nout; i++) {
@@ -206,29 +250,6 @@ static void make_many(Graph *g, const Node *n, Val **in, Val **out, Run *run) {
         m->out[i].rank = n->out[i].rank;
         out[i] = &m->out[i];
     }
-}
-
-static const Ex *substitute(const Run *run, int n, const Ex *e) {
-    Ex *r = NEWN(Ex, n > 0 ? n : 1);
-    for (int i = 0; i < n; i++) r[i] = e_subst_all(e[i], run->nsub, run->var, run->by);
-    return r;
-}
-
-static Val substituted_val(const Run *run, const Val *v) {
-    Val r = *v;
-    if (run->nsub && v->rank > 0 && v->kind == K_TENSOR) r.shape = substitute(run, v->rank, v->shape);
-    return r;
-}
-
-// The node as it reads without the symbols that are gone.
-static const Node *substituted(const Run *run, const Node *n) {
-    if (!run->nsub) return n;
-    Node *m = NEW(Node);
-    *m = *n;
-    m->ex = substitute(run, n->nex, n->ex);
-    m->out = NEWN(Val, n->nout);
-    for (int i = 0; i < n->nout; i++) m->out[i] = substituted_val(run, &n->out[i]);
-    return m;
 }
 
 // Learns what the extents that only an if knew are, now that its branch is known.
@@ -279,7 +300,7 @@ static void rewrite_node(Graph *g, const Node *old, Val **map, Run *run) {
     g->origin = n->name;
     Graph *branch = n->op == P_if && rw->branch ? rw->branch(n, in) : NULL;
     if (branch) splice(g, branch, in + 1, out, run);
-    else if (n->op == P_sort || n->op == P_if || n->op == P_loop || n->op == P_call) make_many(g, n, in, out, run);
+    else if (n->op == P_sort || n->op == P_if || n->op == P_loop || n->op == P_call) make_many(g, old, n, in, out, run);
     else {
         if (rw->before) out[0] = rw->before(g, &old->out[0], rw->ctx);
         if (!out[0]) out[0] = node_again(g, n, in);
@@ -297,7 +318,7 @@ static void rewrite_nodes(Graph *g, const Graph *old, Val **map, Run *run) {
     const bool *live = reachable(old);
     const char *origin = g->origin;
     for (int i = 0; i < old->nnode; i++)
-        if (live[i] && old->node[i]->op != P_input) rewrite_node(g, old->node[i], map, run);
+        if (live[i] && old->node[i]->op != P_input && !map[old->node[i]->out[0].id]) rewrite_node(g, old->node[i], map, run);
     g->origin = origin;
 }
 
@@ -357,7 +378,8 @@ static void splice(Graph *g, const Graph *region, Val *const *args, Val **out, R
     for (int i = 0; i < region->nout; i++) out[i] = map[region->out[i]->id];
 }
 
-static Graph *rewrite(const Graph *old, Graph *parent, Run *run) {
+// moved: values of old that are parameters now, behind the others.
+static Graph *rewrite(const Graph *old, Graph *parent, Run *run, int nmoved, Val *const *moved) {
     if (++run->depth > MAX_DEPTH) die("regions nested deeper than %d", MAX_DEPTH);
     Graph *g = graph_new(parent);
     Val **map = NEWN(Val *, old->nval + 1);
@@ -371,6 +393,10 @@ static Graph *rewrite(const Graph *old, Graph *parent, Run *run) {
         map[v->id] = parent || v->kind != K_TENSOR ? b_param(g, &like) : b_input(g, v->name, v->dt, v->rank, v->shape);
     }
     g->origin = NULL;
+    for (int i = 0; i < nmoved; i++) {
+        Val like = substituted_val(run, moved[i]);
+        map[moved[i]->id] = b_param(g, &like);
+    }
     copy_guards(g, old);
     rewrite_nodes(g, old, map, run);
     for (int i = 0; i < old->nout; i++) graph_output(g, map[old->out[i]->id], old->out_name[i]);
@@ -382,7 +408,7 @@ static Graph *rewrite(const Graph *old, Graph *parent, Run *run) {
 
 Graph *graph_rewrite(const Graph *old, Graph *parent, const Rewrite *rw) {
     Run run = { .rw = rw };
-    return rewrite(old, parent, &run);
+    return rewrite(old, parent, &run, 0, NULL);
 }
 
 void graph_splice(Graph *g, const Graph *region, Val *const *args, Val **out) {
@@ -399,7 +425,7 @@ Graph *graph_substitute(const Graph *g, int n, const Ex *var, const Ex *by) {
         run.nsub--;
         PUSH(run.by, run.nsub, run.cap_by, by[i]);
     }
-    return rewrite(g, g->parent, &run);
+    return rewrite(g, g->parent, &run, 0, NULL);
 }
 
 // The same graph with its reachable nodes only, numbered again; all inputs stay.

@@ -8,6 +8,7 @@ typedef struct {
     Val *(*before)(Graph *g, const Val *old, void *ctx);  // a value of g for an old one, or NULL: make the node again
     Val *(*after)(Graph *g, Val *v, void *ctx);           // a value as good as the newly made v, or v
     Graph *(*branch)(const Node *old, Val *const *in);    // the region that an if of these operands takes, or NULL
+    int (*invariant)(const Node *loop, Val ***which, void *ctx); // how many and which values of the loop's body are made before it: of captures and constants, by single results
     void *ctx;
 } Rewrite;
 
@@ -15,5 +16,6 @@ typedef struct {
 Graph *graph_rewrite(const Graph *old, Graph *parent, const Rewrite *rw);
 Val *node_again(Graph *g, const Node *n, Val **in); // a node of one result again, of other operands
 Graph *graph_substitute(const Graph *g, int n, const Ex *var, const Ex *by); // g with each var in its extents replaced; guards stay
+bool symbol_before(const Graph *g, const Node *n, Ex var); // whether the symbol stands before node n of g: an input's extent, an earlier node's, or one outside of the region
 void graph_adopt(Graph *g, Graph *by); // g becomes what `by` is, in place
 #endif

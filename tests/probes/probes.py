@@ -25,6 +25,7 @@ import loader  # noqa: E402
 
 CFLAGS = "-std=gnu11 -O3 -march=native -ffp-contract=fast -fno-math-errno -fno-trapping-math -fopenmp".split()
 ECAPACITY = 2
+ort.set_default_logger_severity(3)
 ROOM = 64  # bytes behind every output that must stay as they are
 rng = np.random.default_rng(7)
 

@@ -25,6 +25,7 @@ static Graph *run_passes(const char *passes, const char *text) {
         const char *name = intern_n(p, strcspn(p, " "));
         if (!strcmp(name, "fold")) pass_fold(g, &opt);
         else if (!strcmp(name, "simplify")) pass_simplify(g, &opt);
+        else if (!strcmp(name, "hoist")) pass_hoist(g, &opt);
         else if (!strcmp(name, "rebuild")) g = graph_rebuild(g);
         else cr_assert_str_eq(name, "parse");
         graph_verify(g);
