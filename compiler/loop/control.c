@@ -369,6 +369,19 @@ static void check_rows(Lower *l, const Node *n, int i, const Val *row, Ex it, Bl
     }
 }
 
+typedef struct { Ex var; bool used; } Use;
+
+static void find_use(Ex *e, void *ctx) {
+    Use *u = ctx;
+    u->used |= e_uses(*e, u->var);
+}
+
+static bool uses(Stmt *s, Ex var) {
+    Use u = {.var = var};
+    stmt_each_ex(s, find_use, &u);
+    return u.used;
+}
+
 static void lower_loop(Lower *l, Node *n, Block *b) {
     Graph *g = n->region->g;
     int ncarry = n->axis, nscan = n->nout - ncarry, have = l->prog->nhave;
@@ -398,7 +411,9 @@ static void lower_loop(Lower *l, Node *n, Block *b) {
     body->tail = &s->body;
     c->main = body;
     c->ncarry = ncarry;
-    gen_bind(body, g->in[0], NULL, sx_index(I64, it));
+    Ex now = known == trip ? it : e_index(arena_printf("step%s", it->name + 2), known); // below what is known: as an index it needs no check
+    if (now != it && now->kind == X_VAR) set_int(body, now, it, NULL, false);
+    gen_bind(body, g->in[0], NULL, sx_index(I64, now));
     gen_bind(body, g->in[1], NULL, sx_index(BOOL, cond));
     lower_prepare(c, false);
     lower_graph(c, body);
@@ -411,6 +426,7 @@ static void lower_loop(Lower *l, Node *n, Block *b) {
     next_states(c, n, vary, state, body);
     next_extents(n, g, vary, body);
     set_int(body, it, e_add(it, e_int(1)), NULL, true);
+    if (s->body->var == now && !uses(s->body->next, now)) s->body = s->body->next;
     for (int i = ncarry; i < n->nout; i++)
         if (is_own_extent(n, n->out[i].shape[0]) && n->out[i].shape[0] != known) set_int(b, n->out[i].shape[0], it, NULL, false);
     l->prog->nhave = have;

@@ -264,6 +264,7 @@ void nest(Lower *l, Root *r, Block *b);
 void nest_copy(Lower *l, Val *v, Buf *to, Ex lead, Block *b); // v into to, or into to[lead]
 Block *nest_loops(Block *b, const Buf *buf, int rank, const Ex *shape, int given, const Rows *rows, Ex *idx, Stmt **outer);
 void nest_chunk(Stmt *s, int64_t size); // a parallel loop in chunks of a fixed size
+void nest_indices(Stmt **list); // checks of indices that are the same for a whole loop go before it
 void nest_collapse(Stmt *s); // fuses loops that are one run in every address
 // loop/lanes.c: sums get a fixed number of lanes
 void nest_lanes(Lower *l, Stmt *list, Stmt *loops); // loops: those over the elements, in list, or NULL

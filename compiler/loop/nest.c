@@ -52,6 +52,78 @@ void nest_chunk(Stmt *s, int64_t size) {
     *s = (Stmt){.kind = ST_FOR, .next = s->next, .var = var, .lo = e_int(0), .hi = var->extent, .step = 1, .parallel = true, .body = in};
 }
 
+// ---- indices of gathers -------------------------------------------------------------------------
+
+static bool stores_to(const Stmt *s, const Buf *b) {
+    for (; s; s = s->next)
+        if (((s->kind == ST_STORE || s->kind == ST_UPDATE) && s->buf == b) || stores_to(s->body, b) || stores_to(s->els, b)) return true;
+    return false;
+}
+
+static Stmt *let_of(Stmt *s, const Local *v) {
+    for (; s; s = s->next)
+        if (s->kind == ST_LET && s->local == v) return s;
+    return NULL;
+}
+
+static bool declares(const Stmt *s, const Local *v) {
+    for (; s; s = s->next)
+        if ((s->kind == ST_LET && s->local == v) || declares(s->body, v) || declares(s->els, v)) return true;
+    return false;
+}
+
+static bool set_later(const Stmt *s, const Local *v) {
+    for (; s; s = s->next)
+        if (((s->kind == ST_SET || s->kind == ST_ACC) && s->local == v) || set_later(s->body, v) || set_later(s->els, v)) return true;
+    return false;
+}
+
+// Whether x is the same in every step of the loop; the lets of its body that x needs go to `moves`.
+static bool same_in_loop(const Stmt *loop, const Sx *x, Stmt **moves, int *n) {
+    enum { MOST = 8 };
+    if (!x) return true;
+    if ((x->e && e_uses(x->e, loop->var)) || x->nguard || (x->buf && stores_to(loop->body, x->buf))) return false;
+    if (x->kind == SX_LOCAL && declares(loop->body, x->local)) {
+        Stmt *let = let_of(loop->body, x->local);
+        if (!let || !let->value || *n == MOST || set_later(loop->body, x->local) || !same_in_loop(loop, let->value, moves, n)) return false;
+        for (int i = 0; i < *n; i++)
+            if (moves[i] == let) return true;
+        moves[(*n)++] = let;
+    }
+    for (int i = 0; i < x->n; i++)
+        if (!same_in_loop(loop, x->a[i], moves, n)) return false;
+    return true;
+}
+
+// Takes s out of the list and puts it where *to is.
+static Stmt **move_before(Stmt **list, Stmt *s, Stmt **to) {
+    while (*list != s) list = &(*list)->next;
+    *list = s->next;
+    s->next = *to;
+    *to = s;
+    return &s->next;
+}
+
+// An index that is the same in each step of a loop is checked before it, where the loop runs for certain: what remains
+// has no status, and vectors.
+void nest_indices(Stmt **list) {
+    for (Stmt **at = list; *at; at = &(*at)->next) {
+        Stmt *s = *at;
+        int64_t steps;
+        if (s->body) nest_indices(&s->body);
+        if (s->els) nest_indices(&s->els);
+        if (s->kind != ST_FOR || s->parallel || !e_is_const(e_sub(s->hi, s->lo), &steps) || steps < 1) continue;
+        for (Stmt *i = s->body, *next; i; i = next) {
+            Stmt *moves[8];
+            int n = 0;
+            next = i->next;
+            if (i->kind != ST_INDEX || e_uses(i->hi, s->var) || !same_in_loop(s, i->value, moves, &n)) continue;
+            for (int k = 0; k < n; k++) at = move_before(&s->body, moves[k], at);
+            at = move_before(&s->body, i, at);
+        }
+    }
+}
+
 static void finish(Lower *l, Block *b, Stmt *outer, bool parallel) {
     if (!outer) {
         nest_lanes(l, b->first, NULL);
@@ -59,6 +131,7 @@ static void finish(Lower *l, Block *b, Stmt *outer, bool parallel) {
     }
     outer->parallel = parallel;
     nest_collapse(outer);
+    nest_indices(&b->first);
     nest_lanes(l, b->first, outer);
     nest_chunk(outer, has_loop(outer->body) ? 64 : 1024);
 }

@@ -227,6 +227,7 @@ static void row_member(Lower *l, Block *rows, Root *r, Ex *idx, int axes, bool k
     append(in, (Stmt){.kind = ST_STORE, .buf = to, .e = buf_offset(to, idx), .value = x});
     l->buf[r->val->id] = keep ? own : to;
     if (loops) nest_collapse(loops);
+    nest_indices(&b->first);
     nest_lanes(l, b->first, loops);
     splice(rows, b->first);
 }

@@ -4,13 +4,15 @@
     dynamic_sizes.py --cnncc build/cnncc --build build/probes
 """
 
+import pathlib
+import re
 
 import numpy as np
 from onnx import TensorProto as T
 from onnx import helper as h
 from probes import ECAPACITY, Compiled, close, model, rng, run_all, tensor, vi
 
-ESHAPE = 1
+ESHAPE, EINDEX = 1, 5
 
 
 def floats(*shape):
@@ -296,7 +298,27 @@ def twice(opt):
         check(c, {"x": floats(3), "trips": np.array(trips, np.int64)})
 
 
-PROBES = [twice, resized, reshape, slices, fills, counts, chosen, branches, iterations, carried, collected, unbounded, reused, growing, only_sizes, lengths]
+def checked_once(opt):
+    """Rows gathered by number: an index of a whole row is checked before the row, the number of a step needs no check."""
+    m = model([node("Gather", ["x", "i"], ["g"]), node("Tanh", ["g"], ["y"])], [vi("x", T.FLOAT, ["n", 40]), vi("i", T.INT64, ["k"])],
+              [vi("y", T.FLOAT, ["k", 40])])
+    c = Compiled(opt, m, "dynamic_rows")
+    for n, k in ((1, 1), (5, 9), (3, 0)):
+        check(c, {"x": floats(n, 40), "i": rng.integers(-n, n, k)})
+    status, _, whole = c.call({"x": floats(5, 40), "i": i64(1, 5)}, [320])
+    assert status == EINDEX and whole, f"an index of 5 in 5 rows: status {status}"
+    text = pathlib.Path(c.onnx).with_suffix(".c").read_text(encoding="utf-8")
+    assert re.search(r"cnn_index\([^\n]*\n\s*for \(", text), "an index is checked for each element"
+    gru = [node("GRU", ["x", "w", "r"], ["y"], hidden_size=8)]
+    weights = [tensor("w", floats(1, 24, 8)), tensor("r", floats(1, 24, 8))]
+    c = Compiled(opt, model(gru, [vi("x", T.FLOAT, ["n", 1, 8])], [vi("y", T.FLOAT, None)], weights), "dynamic_steps")
+    for n in (1, 7):
+        check(c, {"x": floats(n, 1, 8)})
+    text = pathlib.Path(c.onnx).with_suffix(".c").read_text(encoding="utf-8")
+    assert "cnn_index(" not in text, "the number of a step is checked"
+
+
+PROBES = [checked_once, twice, resized, reshape, slices, fills, counts, chosen, branches, iterations, carried, collected, unbounded, reused, growing, only_sizes, lengths]
 
 
 if __name__ == "__main__":
