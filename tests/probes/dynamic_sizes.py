@@ -302,7 +302,7 @@ def checked_once(opt):
     """Rows gathered by number: an index of a whole row is checked before the row, the number of a step needs no check."""
     m = model([node("Gather", ["x", "i"], ["g"]), node("Tanh", ["g"], ["y"])], [vi("x", T.FLOAT, ["n", 40]), vi("i", T.INT64, ["k"])],
               [vi("y", T.FLOAT, ["k", 40])])
-    c = Compiled(opt, m, "dynamic_rows")
+    c = Compiled(opt, m, "dynamic_gathered")
     for n, k in ((1, 1), (5, 9), (3, 0)):
         check(c, {"x": floats(n, 40), "i": rng.integers(-n, n, k)})
     status, _, whole = c.call({"x": floats(5, 40), "i": i64(1, 5)}, [320])
@@ -311,7 +311,7 @@ def checked_once(opt):
     assert re.search(r"cnn_index\([^\n]*\n\s*for \(", text), "an index is checked for each element"
     gru = [node("GRU", ["x", "w", "r"], ["y"], hidden_size=8)]
     weights = [tensor("w", floats(1, 24, 8)), tensor("r", floats(1, 24, 8))]
-    c = Compiled(opt, model(gru, [vi("x", T.FLOAT, ["n", 1, 8])], [vi("y", T.FLOAT, None)], weights), "dynamic_steps")
+    c = Compiled(opt, model(gru, [vi("x", T.FLOAT, ["n", 1, 8])], [vi("y", T.FLOAT, None)], weights), "dynamic_recurrent")
     for n in (1, 7):
         check(c, {"x": floats(n, 1, 8)})
     text = pathlib.Path(c.onnx).with_suffix(".c").read_text(encoding="utf-8")
