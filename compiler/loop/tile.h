@@ -100,6 +100,7 @@ double tile_choose(Tiling *t);         // the plan of the cheapest tile and its 
 // loop/tune.c
 double tile_pick(Tiling *t);           // tile_choose, or the form that was measured to be the fastest
 void tile_forms_add(TileForms *all, const TileForm *form, double cost);
+bool tile_is_batch(const Contraction *c, Ex var); // whether a symbol is the outermost of several: a batch, often of one
 bool tile_dot_wins(const Tiling *t);   // loop/tile_choose.c: whether the dot template is the better one, for any target
 // loop/tile_margin.c
 bool tile_margins(Tiling *t, unsigned mask); // a bit for each operand that gets margins, where it has guards; false: one has none

@@ -226,8 +226,7 @@ static void order_loops(Tiling *t, const Contraction *c) {
     tile_fuse(t, t->outer, &t->nouter, false);
 }
 
-// Whether a symbol is the outermost of several: a batch, often of one.
-static bool is_batch(const Contraction *c, Ex var) { return c->out[0] == var && tile_extent(var) < 0 && c->nvar - c->nred > 2; }
+bool tile_is_batch(const Contraction *c, Ex var) { return c->out[0] == var && tile_extent(var) < 0 && c->nvar - c->nred > 2; }
 
 // The variable of the rows among those outside; its cost.
 static double choose_row(Tiling *t, double scale) {
@@ -244,7 +243,7 @@ static double choose_row(Tiling *t, double scale) {
         s.form.row = i < 0 ? -1 : i;
         if (!classify_guards(&s, &hard)) continue;
         double c = choose_tile(&s, scale * (hard ? 1.5 : 1)) * (hard ? 1.5 : 1);
-        if (s.row && is_batch(&t->c, s.row)) c *= 4;
+        if (s.row && tile_is_batch(&t->c, s.row)) c *= 4;
         if (c < best * 0.97) best = c, pick = s;
     }
     *t = pick;
@@ -287,7 +286,7 @@ static bool candidate(Tiling *t, TileForm choice, double *out) {
     if (s.a_lanes && (!e_is(tile_stride(s.off[0], lane), 1) || (n % s.lanes && !has_slack(&s, s.buf[0])))) return false;
     double c = lane_operand(&s);
     if (c == 0) return false;
-    if (is_batch(&s.c, lane)) c *= 4;
+    if (tile_is_batch(&s.c, lane)) c *= 4;
     order_loops(&s, &s.c);
     if (!e_is(tile_stride(s.out_off, lane), 1)) c *= 1.15;
     c *= choose_row(&s, c);

@@ -87,7 +87,7 @@ static Ex side_of(const Dot *d, int f) {
     for (int i = 0; i < t->c.nvar - t->c.nred; i++) {
         Ex v = t->c.var[i];
         if (!e_uses(t->off[f], v) || e_uses(t->off[1 - f], v) || in_guards(&t->c, v)) continue;
-        if (!best || tile_guess(v) > tile_guess(best)) best = v;
+        if (!best || (tile_guess(v) > tile_guess(best) && !tile_is_batch(&t->c, v)) || tile_is_batch(&t->c, best)) best = v;
     }
     return best;
 }
@@ -204,24 +204,24 @@ static Sx *total(Dot *d, Block *b, int r) {
     return d->rest[r] ? plus(t->dt, x[0], sx_local(d->rest[r], NULL)) : x[0];
 }
 
-static Block *row_loop(const Dot *d, Block *b, int f, Ex row0, bool partial, Ex *i) {
+static Block *row_loop(const Dot *d, Block *b, int f, Ex *i) {
     const Tiling *t = d->t;
     *i = e_int(0);
     if (!d->side[f]) return b;
-    Ex n = partial ? e_min(e_int(d->rows[f]), e_sub(d->side[f]->extent, row0)) : e_int(d->rows[f]);
+    Ex n = e_int(d->rows[f]);
     *i = e_index(arena_printf("%c%d", "ij"[f], t->l->next_local++), e_int(d->rows[f]));
     return (*i)->kind == X_VAR ? for_loop(b, *i, e_int(0), n, 1, NULL) : b;
 }
 
-static void store(Dot *d, Block *b, const Ex *row0, const bool *partial) {
+static void store(Dot *d, Block *b, const Ex *row0) {
     Tiling *t = d->t;
     int n = d->rows[0] * d->rows[1];
     Local *out = local_new(t->l, "d", t->dt, n, false);
     append(b, (Stmt){.kind = ST_LET, .local = out});
     for (int r = 0; r < n; r++) append(b, (Stmt){.kind = ST_SET, .local = out, .e = e_int(r), .value = total(d, b, r)});
     Ex i[2];
-    Block *in = row_loop(d, b, 0, row0[0], partial[0], &i[0]);
-    in = row_loop(d, in, 1, row0[1], partial[1], &i[1]);
+    Block *in = row_loop(d, b, 0, &i[0]);
+    in = row_loop(d, in, 1, &i[1]);
     Block *body = block_new(in);
     Sx *x = tile_finished(t, body, sx_local(out, e_add(e_scale(i[0], d->rows[1]), i[1])));
     append(body, (Stmt){.kind = ST_STORE, .buf = t->root->buf, .e = t->out_off, .value = x});
@@ -232,17 +232,11 @@ static void store(Dot *d, Block *b, const Ex *row0, const bool *partial) {
     *in->tail = body->first;
 }
 
-static void kernel(Dot *d, Block *b, const Ex *row0, const bool *partial) {
+static void kernel(Dot *d, Block *b, const Ex *row0) {
     Tiling *t = d->t;
     int64_t n;
     for (int f = 0; f < 2; f++)
-        for (int i = 0; i < d->rows[f]; i++) {
-            Ex at = e_add(row0[f], e_int(i));
-            d->row[f][i] = at;
-            if (!partial[f] || !i) continue;
-            d->row[f][i] = e_index(arena_printf("row%d", t->l->next_local++), d->side[f]->extent);
-            append(b, (Stmt){.kind = ST_INT, .var = d->row[f][i], .e = e_min(at, e_sub(d->side[f]->extent, e_int(1)))});
-        }
+        for (int i = 0; i < d->rows[f]; i++) d->row[f][i] = e_add(row0[f], e_int(i));
     bool rest = t->ncut || !e_is_const(d->along->extent, &n) || n % d->sums;
     Sx *zero = sx_num(t->dt, (Scalar){.f = 0});
     for (int r = 0; r < d->rows[0] * d->rows[1]; r++) {
@@ -250,23 +244,25 @@ static void kernel(Dot *d, Block *b, const Ex *row0, const bool *partial) {
         for (int c = 0; c < d->chains; c++) d->acc[r][c] = let(d, b, "c", zero, true);
     }
     sum_loops(d, b);
-    store(d, b, row0, partial);
+    store(d, b, row0);
 }
 
-// Balanced tiles of side f, then of the other one.
-static void tiles(Dot *d, Block *b, int f, Ex *row0, bool *partial, Stmt **outer) {
+// Balanced tiles of side f, then of the other one; of rows whose number is not known full ones and single rows.
+static void tiles(Dot *d, Block *b, int f, Ex *row0, Stmt **outer) {
     const Tiling *t = d->t;
     if (f == 2) {
-        kernel(d, b, row0, partial);
+        kernel(d, b, row0);
         return;
     }
     int most = d->rows[f];
     int64_t rows = d->side[f] ? tile_extent(d->side[f]) : 1;
     Ex count[2] = {e_int(1), e_int(0)}, first = e_int(0);
     int size[2] = {most, most - 1};
-    partial[f] = rows < 0;
-    if (rows < 0) count[0] = e_ceil_div(d->side[f]->extent, e_int(most));
-    else {
+    if (rows < 0) {
+        size[1] = 1;
+        count[0] = e_div(d->side[f]->extent, e_int(most));
+        count[1] = e_mod(d->side[f]->extent, e_int(most));
+    } else {
         int64_t n = (rows + most - 1) / most, big = (rows + n - 1) / n, small = big * n - rows;
         size[0] = (int)big, size[1] = (int)big - 1;
         count[0] = e_int(n - small), count[1] = e_int(small);
@@ -280,7 +276,7 @@ static void tiles(Dot *d, Block *b, int f, Ex *row0, bool *partial, Stmt **outer
         if (s && !*outer && tile_parallel(t)) s->parallel = true, inner = &s;
         d->rows[f] = size[i];
         row0[f] = e_add(first, e_scale(tile, size[i]));
-        tiles(d, in, f + 1, row0, partial, inner);
+        tiles(d, in, f + 1, row0, inner);
         first = e_add(first, e_scale(count[i], size[i]));
     }
     d->rows[f] = most;
@@ -294,7 +290,6 @@ double tile_dot_cost(const Tiling *base) {
 void tile_dot(Tiling *t, Block *b) {
     Dot *d = NEW(Dot);
     Ex row0[2];
-    bool partial[2] = {false, false};
     Stmt *outer = NULL;
     d->t = t;
     choose(d);
@@ -306,5 +301,5 @@ void tile_dot(Tiling *t, Block *b) {
         s->parallel = true;
         outer = s;
     }
-    tiles(d, b, 0, row0, partial, &outer);
+    tiles(d, b, 0, row0, &outer);
 }
