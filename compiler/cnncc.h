@@ -183,6 +183,7 @@ struct Val {
     const Ex *shape; // an extent of -1: differs from item to item
     const Ex *elems; // of a small integer tensor: its elements as expressions, where known; else NULL
     const char *name;// a name of the model, where one stands for this value
+    bool loose;      // while importing: only the run knows how many of the leading dimensions of 1 the model's value has
 };
 // A node. The meaning of axis, flag and ex is given for each primitive in prim.def.
 struct Node {

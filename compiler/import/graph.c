@@ -166,6 +166,8 @@ static void import_output(Scope *s, const char *name, const char *option) {
     Val *v = scope_find(s, name);
     if (!v)
         error("%soutput '%s' is not defined%s", s->where, name, option);
+    else if (v != &poison && v->loose)
+        error("%soutput '%s': only the run knows how many dimensions it has: the branches of an If differ", s->where, name);
     else if (v != &poison)
         graph_output(s->g, sequence_run(s->g, v), intern(name));
 }
@@ -252,6 +254,9 @@ Graph *attr_graph(Op *o, const char *name, int nparam, Val *const *param_like, i
         if (p->n_input == (size_t)nparam && p->input[i]->name) param[i]->name = intern(p->input[i]->name);
     }
     *ncap = attr_inline(o, name, g, nparam, param, out, cap);
-    for (size_t i = 0; i < p->n_output; i++) graph_output(g, out[i], intern(p->output[i]->name));
+    for (size_t i = 0; i < p->n_output; i++) {
+        if (out[i]->loose && strcmp(o->type, "If")) op_fail(o, "only the run knows how many dimensions output %zu of %s has", i, name);
+        graph_output(g, out[i], intern(p->output[i]->name));
+    }
     return g;
 }

@@ -109,6 +109,32 @@ static void check_inputs(Op *o, const OpSchema *s) {
     }
 }
 
+// Operators that bring their operands to one number of dimensions.
+static bool broadcasts(const Op *o) {
+    static const char *const list[] = {"Add", "Sub", "Mul", "Div", "Pow", "Mod", "And", "Or", "Xor", "Equal", "Greater", "Less", "GreaterOrEqual", "LessOrEqual",
+                                       "Max", "Min", "Mean", "Sum", "Where", "BitwiseAnd", "BitwiseOr", "BitwiseXor"};
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+        if (!strcmp(o->type, list[i])) return !*o->domain && o->since >= 7;
+    return false;
+}
+
+// Operators of one operand whose result has its dimensions; CastLike takes only the type of the other.
+static bool keeps_dimensions(const Op *o) {
+    return !*o->domain && (!strcmp(o->type, "Identity") || !strcmp(o->type, "Cast") || !strcmp(o->type, "CastLike"));
+}
+
+// An operand whose number of dimensions only the run knows is read as one with leading dimensions of 1, where another
+// operand has at least as many.
+static void check_loose(Op *o) {
+    int most = -1;
+    if (keeps_dimensions(o)) return;
+    for (int i = 0; i < o->nin; i++)
+        if (o->in[i] && !o->in[i]->loose && o->in[i]->rank > most) most = o->in[i]->rank;
+    for (int i = 0; i < o->nin; i++)
+        if (o->in[i] && o->in[i]->loose && (!broadcasts(o) || o->in[i]->rank > most))
+            op_fail(o, "only the run knows how many dimensions input %d has: the branches of an If differ", i);
+}
+
 // Calls the function, the body, or the operator that the node names.
 static void call_operator(Op *o, NodeContext *c) {
     const Onnx__FunctionProto *f = function_find(c->im, c->node);
@@ -136,8 +162,10 @@ static void call_operator(Op *o, NodeContext *c) {
     if (!c->schema) o->since = row;
     if (c->schema) check_counts(o, c->schema, (int)c->node->n_input);
     if (c->schema) check_inputs(o, c->schema);
+    check_loose(o);
     attr_read(o, c);
     fn(o);
+    if (o->nin > 0 && o->in[0] && o->in[0]->loose && keeps_dimensions(o)) o->out[0]->loose = true;
 }
 
 static bool run_operator(Op *o, NodeContext *c) {

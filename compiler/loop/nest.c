@@ -72,6 +72,16 @@ static bool declares(const Stmt *s, const Local *v) {
     return false;
 }
 
+// Whether e changes in the loop: by its variable, or by one that its body declares.
+static bool varies_in(const Stmt *loop, Ex e) {
+    if (loop->var && e_uses(e, loop->var)) return true;
+    for (const Stmt *s = loop->body; s; s = s->next)
+        if (varies_in(s, e)) return true;
+    for (const Stmt *s = loop->els; s; s = s->next)
+        if (varies_in(s, e)) return true;
+    return false;
+}
+
 static bool set_later(const Stmt *s, const Local *v) {
     for (; s; s = s->next)
         if (((s->kind == ST_SET || s->kind == ST_ACC) && s->local == v) || set_later(s->body, v) || set_later(s->els, v)) return true;
@@ -82,7 +92,7 @@ static bool set_later(const Stmt *s, const Local *v) {
 static bool same_in_loop(const Stmt *loop, const Sx *x, Stmt **moves, int *n) {
     enum { MOST = 8 };
     if (!x) return true;
-    if ((x->e && e_uses(x->e, loop->var)) || x->nguard || (x->buf && stores_to(loop->body, x->buf))) return false;
+    if ((x->e && varies_in(loop, x->e)) || x->nguard || (x->buf && stores_to(loop->body, x->buf))) return false;
     if (x->kind == SX_LOCAL && declares(loop->body, x->local)) {
         Stmt *let = let_of(loop->body, x->local);
         if (!let || !let->value || *n == MOST || set_later(loop->body, x->local) || !same_in_loop(loop, let->value, moves, n)) return false;
@@ -117,7 +127,7 @@ void nest_indices(Stmt **list) {
             Stmt *moves[8];
             int n = 0;
             next = i->next;
-            if (i->kind != ST_INDEX || e_uses(i->hi, s->var) || !same_in_loop(s, i->value, moves, &n)) continue;
+            if (i->kind != ST_INDEX || varies_in(s, i->hi) || !same_in_loop(s, i->value, moves, &n)) continue;
             for (int k = 0; k < n; k++) at = move_before(&s->body, moves[k], at);
             at = move_before(&s->body, i, at);
         }

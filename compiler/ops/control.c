@@ -87,6 +87,17 @@ static void order_params(Graph *g, int nown, Val *const *own, int nall, Val *con
     for (int i = 0; i < nall; i++) PUSH(g->in, g->nin, g->cap_in, in[i]);
 }
 
+// v with leading dimensions of 1: what broadcasts it to that many dimensions sees no difference.
+static Val *with_rank(const Op *o, Graph *g, Val *v, int rank) {
+    Ex shape[MAX_RANK];
+    Op in = *o;
+    in.g = g;
+    for (int i = 0; i < rank; i++) shape[i] = i < rank - v->rank ? e_int(1) : v->shape[i - (rank - v->rank)];
+    Val *r = b_copy(g, reshape(&in, v, rank, shape)); // a value of its own
+    r->loose = true;
+    return r;
+}
+
 static void check_branches(Op *o, Graph *a, Graph *b) {
     for (int i = 0; i < o->nout; i++) {
         a->out[i] = sequence_run(a, a->out[i]);
@@ -96,8 +107,9 @@ static void check_branches(Op *o, Graph *a, Graph *b) {
             op_fail(o, "output %d is of one kind in one branch, of another in the other", i);
         if (x->dt != y->dt)
             op_fail(o, "output %d is %s in one branch, %s in the other", i, dt_onnx_name(x->dt), dt_onnx_name(y->dt));
-        if (x->kind == K_TENSOR && x->rank != y->rank)
-            op_fail(o, "output %d has %d dimensions in one branch, %d in the other", i, x->rank, y->rank);
+        if (x->kind != K_TENSOR || x->rank == y->rank) continue;
+        Graph *g = x->rank < y->rank ? a : b;
+        g->out[i] = with_rank(o, g, x->rank < y->rank ? a->out[i] : b->out[i], x->rank < y->rank ? y->rank : x->rank);
     }
 }
 
@@ -159,7 +171,10 @@ static void op_if(Op *o) {
     order_params(then_g, ncap[0], cap[0], n, all);
     order_params(else_g, ncap[1], cap[1], n, all);
     Node *node = b_if(o->g, as_scalar(o, o->in[0], "the condition"), then_g, else_g, n, all);
-    for (int i = 0; i < o->nout; i++) o->out[i] = &node->out[i];
+    for (int i = 0; i < o->nout; i++) {
+        o->out[i] = &node->out[i];
+        o->out[i]->loose = then_g->out[i]->loose || else_g->out[i]->loose;
+    }
 }
 
 // ---- Loop and Scan -----------------------------------------------------------------------------------

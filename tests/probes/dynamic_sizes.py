@@ -6,6 +6,7 @@
 
 import pathlib
 import re
+import subprocess
 
 import numpy as np
 from onnx import TensorProto as T
@@ -287,6 +288,24 @@ def resized(opt):
         check(c, {"x": floats(1, 1, 3, w)}, more=1 << 14)
 
 
+def ranks(opt):
+    """Branches of a number and a row: what broadcasts sees no difference; what would is refused."""
+    def m(nodes, out):
+        branch = [h.make_graph([node(op, ["x"], ["b"], **attr)], op, [], [vi("b", T.FLOAT, shape)])
+                  for op, attr, shape in (("ReduceMax", {"keepdims": 0}, []), ("Exp", {}, [3]))]
+        return model([node("If", ["c"], ["v"], then_branch=branch[0], else_branch=branch[1]), *nodes],
+                     [vi("x", T.FLOAT, [3]), vi("y", T.FLOAT, [2, 3]), vi("c", T.BOOL, [])], [vi("z", T.FLOAT, out)])
+    c = Compiled(opt, m([node("Cast", ["v"], ["w"], to=T.FLOAT), node("Mul", ["y", "w"], ["z"])], [2, 3]), "dynamic_ranks")
+    for truth in (True, False):
+        check(c, {"x": floats(3), "y": floats(2, 3), "c": np.array(truth)})
+    for nodes in ([node("Identity", ["v"], ["z"])], [node("Shape", ["v"], ["s"]), node("Cast", ["s"], ["z"], to=T.FLOAT)], [node("Add", ["v", "v"], ["z"])]):
+        try:
+            Compiled(opt, m(nodes, None), "dynamic_ranks_refused")
+        except subprocess.CalledProcessError:
+            continue
+        raise AssertionError(f"{nodes[0].op_type} of a value whose rank only the run knows")
+
+
 def twice(opt):
     """Rows of which only the loop knows how many, given out twice: the copy is measured, too."""
     body = h.make_graph([node("Identity", ["c"], ["c2"]), node("Mul", ["x", "x"], ["row"])], "body",
@@ -318,7 +337,7 @@ def checked_once(opt):
     assert "cnn_index(" not in text, "the number of a step is checked"
 
 
-PROBES = [checked_once, twice, resized, reshape, slices, fills, counts, chosen, branches, iterations, carried, collected, unbounded, reused, growing, only_sizes, lengths]
+PROBES = [ranks, checked_once, twice, resized, reshape, slices, fills, counts, chosen, branches, iterations, carried, collected, unbounded, reused, growing, only_sizes, lengths]
 
 
 if __name__ == "__main__":
