@@ -325,6 +325,7 @@ void node_each_load(const Node *n, LoadVisit *f, void *ctx); // of its expressio
 void node_each_symbol(const Node *n, LoadVisit *f, void *ctx);
 typedef struct { Ex var; Val *by; } Defined;
 Defined *graph_defined(const Graph *g, int *count); // the extents that an if or loop of g defines
+bool symbol_before(const Graph *g, const Node *n, Ex var); // whether the symbol stands before node n of g: an input's extent, an earlier node's, or one outside of the region
 
 // ---- loop/: from tensor DAG to loop tree: loop/loop.h -----------------------------------------------------------
 typedef struct Program Program;

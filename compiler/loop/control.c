@@ -152,7 +152,7 @@ static bool is_own_extent(const Node *n, Ex d) { // a symbol that this node defi
     for (int i = 0; i < n->nin; i++)
         for (int k = 0; k < n->in[i]->rank; k++)
             if (e_uses(n->in[i]->shape[k], d)) return false;
-    return true;
+    return !symbol_before(n->g, n, d);
 }
 
 static void lower_branch(Lower *l, Node *n, Graph *g, Block *b) {

@@ -16,6 +16,5 @@ typedef struct {
 Graph *graph_rewrite(const Graph *old, Graph *parent, const Rewrite *rw);
 Val *node_again(Graph *g, const Node *n, Val **in); // a node of one result again, of other operands
 Graph *graph_substitute(const Graph *g, int n, const Ex *var, const Ex *by); // g with each var in its extents replaced; guards stay
-bool symbol_before(const Graph *g, const Node *n, Ex var); // whether the symbol stands before node n of g: an input's extent, an earlier node's, or one outside of the region
 void graph_adopt(Graph *g, Graph *by); // g becomes what `by` is, in place
 #endif

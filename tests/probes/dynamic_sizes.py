@@ -306,6 +306,19 @@ def ranks(opt):
         raise AssertionError(f"{nodes[0].op_type} of a value whose rank only the run knows")
 
 
+def rows_of_an_input(opt):
+    """Rows as long as an input that the loop itself does not read."""
+    body = h.make_graph([node("Identity", ["c"], ["c2"]), node("Add", ["h", "one"], ["h2"]), node("Expand", ["h2", "s"], ["row"])],
+                        "body", [vi("i", T.INT64, []), vi("c", T.BOOL, []), vi("h", T.FLOAT, [1])],
+                        [vi("c2", T.BOOL, []), vi("h2", T.FLOAT, [1]), vi("row", T.FLOAT, None)])
+    m = model([node("Shape", ["x"], ["s"]), node("Loop", ["trips", "", "start"], ["last", "y"], body=body), node("Add", ["y", "x"], ["z"])],
+              [vi("x", T.FLOAT, ["n"]), vi("start", T.FLOAT, [1]), vi("trips", T.INT64, [])], [vi("last", T.FLOAT, [1]), vi("z", T.FLOAT, None)],
+              [tensor("one", np.ones(1, np.float32))])
+    c = Compiled(opt, m, "dynamic_rows_of_input")
+    for n, trips in ((4, 3), (1, 1)):
+        check(c, {"x": floats(n), "start": floats(1), "trips": np.array(trips, np.int64)}, more=1 << 14)
+
+
 def twice(opt):
     """Rows of which only the loop knows how many, given out twice: the copy is measured, too."""
     body = h.make_graph([node("Identity", ["c"], ["c2"]), node("Mul", ["x", "x"], ["row"])], "body",
@@ -337,7 +350,7 @@ def checked_once(opt):
     assert "cnn_index(" not in text, "the number of a step is checked"
 
 
-PROBES = [ranks, checked_once, twice, resized, reshape, slices, fills, counts, chosen, branches, iterations, carried, collected, unbounded, reused, growing, only_sizes, lengths]
+PROBES = [ranks, rows_of_an_input, checked_once, twice, resized, reshape, slices, fills, counts, chosen, branches, iterations, carried, collected, unbounded, reused, growing, only_sizes, lengths]
 
 
 if __name__ == "__main__":
