@@ -6,7 +6,7 @@
 A graph has nodes of one operator set, versions 7 to 28. An input of a node is what a recipe draws, or an earlier
 result of the same type, brought to the shape by Reshape, Tile and Slice. What is expected comes node by node from
 onnxruntime, or where it has no such kernel from the reference evaluator. The same chain runs again with every
-result disturbed by an ulp or two: what that changes is the tolerance, and a graph whose integers change is drawn
+result disturbed by some ulps: what that changes is the tolerance, and a graph whose integers change is drawn
 anew. Generated code and the interpreter must both agree. Closes with 'N passed, N failed, N skipped'.
 """
 
@@ -218,13 +218,13 @@ class Chain:
         x, y = as_float(a), as_float(b)
         if not np.isfinite(x).all() or not np.isfinite(y).all() or span(a) > 1e4:
             raise Again
-        if np.abs(x - y).max(initial=0) > 50 * eps(a) * max(1.0, span(a)):  # on the edge of something
+        if np.abs(x - y).max(initial=0) > 100 * eps(a) * max(1.0, span(a)):  # on the edge of something
             raise Again
 
     def disturbed(self, v):
         if not is_float(v.dtype) or v.size == 0 or v.dtype.itemsize < 2:
             return v
-        by = self.r.uniform(-2, 2, v.shape) * eps(v) * max(span(v), 1e-30)
+        by = self.r.uniform(-16, 16, v.shape) * eps(v) * max(span(v), 0.1)
         return (as_float(v) + by).astype(v.dtype)
 
     def write(self, folder):
@@ -242,7 +242,7 @@ class Chain:
             v = self.values[k]
             if is_float(v.dtype):
                 moved = max(np.abs(as_float(v) - as_float(x)).max(initial=0) for x in self.shaken[k])
-                worst = max(worst, moved * 8, 20 * eps(v) * max(1.0, span(v)))
+                worst = max(worst, moved * 2, 40 * eps(v) * max(1.0, span(v)))
             (data / f"output_{i}.pb").write_bytes(proto(v.astype(object) if v.dtype.kind in "SU" else v, k).SerializeToString())
         graph = helper.make_graph(self.nodes, "mixed", inputs, [], self.inits)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.v)], ir_version=10)
