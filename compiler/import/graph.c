@@ -237,6 +237,7 @@ int attr_inline(Op *o, const char *name, Graph *g, int nparam, Val *const *param
         out[i] = scope_find(&s, id);
         if (!out[i]) error("%soutput '%s' is not defined", s.where, id);
         if (!out[i] || out[i] == &poison || out[i] == &absent) op_fail_quietly(o);
+        if (out[i]->loose && strcmp(o->type, "If")) op_fail(o, "only the run knows how many dimensions output %zu of %s has", i, name);
     }
     if (diag_errors > errors || im->nunsupported > unsupported) op_fail_quietly(o);
     im->depth--;
@@ -254,9 +255,6 @@ Graph *attr_graph(Op *o, const char *name, int nparam, Val *const *param_like, i
         if (p->n_input == (size_t)nparam && p->input[i]->name) param[i]->name = intern(p->input[i]->name);
     }
     *ncap = attr_inline(o, name, g, nparam, param, out, cap);
-    for (size_t i = 0; i < p->n_output; i++) {
-        if (out[i]->loose && strcmp(o->type, "If")) op_fail(o, "only the run knows how many dimensions output %zu of %s has", i, name);
-        graph_output(g, out[i], intern(p->output[i]->name));
-    }
+    for (size_t i = 0; i < p->n_output; i++) graph_output(g, out[i], intern(p->output[i]->name));
     return g;
 }

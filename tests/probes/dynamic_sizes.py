@@ -304,6 +304,14 @@ def ranks(opt):
         except subprocess.CalledProcessError:
             continue
         raise AssertionError(f"{nodes[0].op_type} of a value whose rank only the run knows")
+    body = h.make_graph([m([], None).graph.node[0], node("Identity", ["go"], ["go2"])], "body", [vi("i", T.INT64, []), vi("go", T.BOOL, [])],
+                        [vi("go2", T.BOOL, []), vi("v", T.FLOAT, None)])
+    loop = model([node("Loop", ["n", ""], ["z"], body=body)], [vi("x", T.FLOAT, [3]), vi("c", T.BOOL, []), vi("n", T.INT64, [])], [vi("z", T.FLOAT, None)])
+    try:
+        Compiled(opt, loop, "dynamic_ranks_loop")
+    except subprocess.CalledProcessError:
+        return
+    raise AssertionError("rows of a loop whose rank only the run knows")
 
 
 def rows_of_an_input(opt):
