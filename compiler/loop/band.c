@@ -69,13 +69,8 @@ static bool add_access(Link *k, const Ex *idx, int rows, Ex y, Ex image) {
     return true;
 }
 
-static int64_t guess_symbol(Ex var, void *ctx) {
-    (void)ctx;
-    return var->hi < GUESS ? var->hi : var->lo > GUESS ? var->lo : GUESS;
-}
-
 // What an extent is taken for: of images whose sides are not known, some 256.
-static int64_t guess(Ex extent) { return e_eval(extent, guess_symbol, NULL); }
+static int64_t guess(Ex extent) { return extent_guess(extent, GUESS); }
 
 static double bytes_of(const Val *v) {
     int64_t images;

@@ -48,6 +48,13 @@ Ex buf_offset(const Buf *b, const Ex *idx) {
     return e;
 }
 
+static int64_t guess_symbol(Ex var, void *ctx) {
+    const int64_t *each = ctx;
+    return var->hi < *each ? var->hi : var->lo > *each ? var->lo : *each;
+}
+
+int64_t extent_guess(Ex e, int64_t each) { return e_eval(e, guess_symbol, &each); }
+
 Ex thread_count(void) { return e_sym("\001threads", 1, INT32_MAX); } // no dimension has such a name
 
 Local *local_new(Lower *l, const char *stem, DType dt, int lanes, bool vector) {

@@ -207,6 +207,7 @@ void buf_strides(Buf *b);                       // stride and size from order an
 Ex buf_offset(const Buf *b, const Ex *idx);     // element offset of an index
 Local *local_new(Lower *l, const char *stem, DType dt, int lanes, bool vector);
 Block *block_new(Block *up);
+int64_t extent_guess(Ex e, int64_t each);        // what e is taken for when each symbol of it is so large, where its bounds allow
 Ex thread_count(void);                          // the number of threads of a run, in a function
 Stmt *append(Block *b, Stmt s);                 // a copy of s
 Block *for_loop(Block *b, Ex var, Ex lo, Ex hi, int64_t step, Stmt **loop); // the body as a block

@@ -6,7 +6,7 @@
 #include "loop/loop.h"
 #include <stdlib.h>
 
-enum { ALIGN = 64 };
+enum { ALIGN = 64, GUESS = 128 }; // GUESS: what the plan takes a symbol for
 
 typedef struct { Program *p; int step; } Life;
 
@@ -155,13 +155,6 @@ static Ex bytes(const Buf *b) {
     return e_scale(e_div(e_add(n, e_int(ALIGN - 1)), e_int(ALIGN)), ALIGN);
 }
 
-// What the plan takes a symbolic size for.
-static int64_t guess_var(Ex var, void *ctx) {
-    enum { GUESS = 128 };
-    (void)ctx;
-    return var->hi < GUESS ? var->hi : var->lo > GUESS ? var->lo : GUESS;
-}
-
 typedef struct { Buf *buf; int64_t size, at; } Place; // bytes as guessed
 
 static int larger_first(const void *a, const void *b) {
@@ -253,7 +246,7 @@ void plan(Program *p, const Options *opt) {
         int64_t size;
         if (!e_is_const(bytes(b), &size)) {
             symbolic = true;
-            size = e_eval(bytes(b), guess_var, NULL);
+            size = extent_guess(bytes(b), GUESS);
             if (size < ALIGN) size = ALIGN;
         }
         v[n++] = (Place){b, size, 0};

@@ -12,13 +12,6 @@ enum { SMALL = 64 << 10, SMALL_VIEW = 4 << 10, GROWTH = 64 << 20 }; // bytes
 // elements take. By value id.
 typedef struct { bool *constant; size_t *bytes; } Known;
 
-static bool is_view(Prim op) {
-    switch (op) {
-    case P_reshape: case P_permute: case P_expand: case P_slice: case P_window: case P_copy: return true;
-    default: return false;
-    }
-}
-
 static bool constant_shape(const Val *v, size_t *bytes) {
     int64_t n;
     if (v->kind != K_TENSOR || !e_is_const(val_numel(v), &n) || n < 0) return false;

@@ -15,8 +15,6 @@ static bool is_outside(const Node *loop, Ex e) {
     return true;
 }
 
-static bool is_view(Prim op) { return op == P_reshape || op == P_permute || op == P_expand || op == P_slice || op == P_window || op == P_copy; }
-
 // Nodes that can be made elsewhere: they neither fail nor need a guard.
 static bool can_move(const Hoist *h, const Node *n) {
     const Val *v = &n->out[0];

@@ -12,16 +12,12 @@ static const double EXACT = 16777216; // 2^24
 
 typedef struct { double lo, hi; } Interval;
 
-static bool moves(Prim p) {
-    return p == P_reshape || p == P_permute || p == P_expand || p == P_slice || p == P_window || p == P_copy;
-}
-
 // The values that v's elements may have; false: not known to be small.
 static bool interval(const Val *v, int depth, Interval *r) {
     const Node *n = v->node;
     Interval a, b;
     if (depth == 0) return false;
-    if (moves(n->op)) return interval(n->in[0], depth - 1, r);
+    if (is_view(n->op)) return interval(n->in[0], depth - 1, r);
     if (n->op == P_pad) {
         if (!interval(n->in[0], depth - 1, &a) || !interval(n->in[1], depth - 1, &b)) return false;
         *r = (Interval){a.lo < b.lo ? a.lo : b.lo, a.hi > b.hi ? a.hi : b.hi};
@@ -105,7 +101,7 @@ static double bound(const Val *a, const Val *b, const bool *sum) {
 static Val *as_float(Graph *g, Val *v) {
     Val *chain[MAX_CHAIN];
     int n = 0;
-    while (n < MAX_CHAIN && (moves(v->node->op) || v->node->op == P_pad)) {
+    while (n < MAX_CHAIN && (is_view(v->node->op) || v->node->op == P_pad)) {
         chain[n++] = v;
         v = v->node->in[0];
     }

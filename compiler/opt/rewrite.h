@@ -4,6 +4,11 @@
 #define CNNCC_REWRITE_H
 #include "cnncc.h"
 
+// Nodes whose elements are their operand's, moved.
+static inline bool is_view(Prim op) {
+    return op == P_reshape || op == P_permute || op == P_expand || op == P_slice || op == P_window || op == P_copy;
+}
+
 typedef struct {
     Val *(*before)(Graph *g, const Val *old, void *ctx);  // a value of g for an old one, or NULL: make the node again
     Val *(*after)(Graph *g, Val *v, void *ctx);           // a value as good as the newly made v, or v
