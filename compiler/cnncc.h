@@ -252,6 +252,7 @@ Val *b_scan(Graph *g, Red fn, Val *x, int axis, bool exclusive, bool reverse);
 void b_sort(Graph *g, Val *x, int axis, bool descending, Val **values, Val **index); // stable: ties by index
 Val *b_copy(Graph *g, Val *x);
 Node *b_if(Graph *g, Val *cond, Graph *then_g, Graph *else_g, int ncap, Val *const *cap); // regions' parameters: the captures
+Graph *b_loop_body(Graph *g); // a region of g with the parameters that each loop's has: the number of the iteration, a condition
 Node *b_loop(Graph *g, Val *trip, Val *cond, int ncarry, Val *const *carry, int ncap, Val *const *cap, Graph *body); // see prim.def
 Val *loop_save_carried(Node *n, int i); // one more result: carried value i as each iteration begins, with a leading axis of the trips done
 Node *b_call(Graph *g, const CallDef *def, int n, Val *const *in, const void *aux, size_t aux_size, int nout, const Val *out_types);

@@ -258,3 +258,29 @@ Graph *attr_graph(Op *o, const char *name, int nparam, Val *const *param_like, i
     for (size_t i = 0; i < p->n_output; i++) graph_output(g, out[i], intern(p->output[i]->name));
     return g;
 }
+
+Op op_within(const Op *o, Graph *g) {
+    Op in = *o;
+    Attr *attr = NEWN(Attr, o->nattr + 1);
+    Scope *s = NULL;
+    for (int i = 0; i < o->nattr; i++) {
+        attr[i] = o->attr[i];
+        if (!attr[i].scope) continue;
+        if (!s) {
+            s = NEW(Scope);
+            *s = (Scope){.up = attr[i].scope, .g = g, .frame = attr[i].scope->frame, .where = attr[i].scope->where};
+        }
+        attr[i].scope = s;
+    }
+    in.g = g;
+    in.attr = attr;
+    return in;
+}
+
+int op_captures(const Op *in, Val ***cap) {
+    for (int i = 0; i < in->nattr; i++) {
+        const Scope *s = in->attr[i].scope;
+        if (s && s->g == in->g) return *cap = s->cap, s->ncap;
+    }
+    return 0;
+}

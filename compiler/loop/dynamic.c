@@ -62,6 +62,12 @@ static bool all_among(const Program *p, Ex e, int n) {
 
 bool known_at_entry(const Program *p, Ex e) { return all_among(p, e, p->nsym); }
 
+static bool have_bound(const Program *p, Ex var) {
+    for (int i = 0; i < p->nbound; i++)
+        if (p->bound_var[i] == var) return true;
+    return false;
+}
+
 static void set_status(Block *b, const char *status, Ex e, Ex n) {
     Range *r = NEW(Range);
     *r = (Range){e, n};
@@ -125,6 +131,7 @@ static void lower_guards(Lower *l, Block *b) {
         const Guard *q = &l->g->guard[i];
         if (l->guarded[i] || !all_among(l->prog, q->a, l->prog->nhave) || !all_among(l->prog, q->b, l->prog->nhave)) continue;
         l->guarded[i] = true;
+        if (q->kind == G_GE && q->b->kind == X_LOAD && !have_bound(l->prog, q->b)) set_bound(l->prog, q->b, q->a);
         if (l->up || !known_at_entry(l->prog, q->a) || !known_at_entry(l->prog, q->b)) lower_guard(l, q, b);
     }
 }

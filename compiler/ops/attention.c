@@ -198,10 +198,8 @@ static void linear_attention(Op *o) {
     if (scale == 0) scale = 1 / sqrt((double)need_const(o, shape[2], "the size of a head"));
     Val *init = past ? reshape(o, cast(o, past, dt), 4, shape) : full(o, dt, 0, 4, shape);
     Op in = *o;
-    in.g = graph_new(o->g);
-    in.g->origin = o->g->origin;
-    Val *i = b_param(in.g, &(Val){.kind = K_TENSOR, .dt = I64});
-    b_param(in.g, &(Val){.kind = K_TENSOR, .dt = BOOL});
+    in.g = b_loop_body(o->g);
+    Val *i = in.g->in[0];
     Val *s = b_param(in.g, init), *cap[5] = {x.q, x.k, x.v, x.decay, x.beta}, *row[5] = {NULL}, *held[5];
     int n = 0;
     for (int j = 0; j < 5; j++) {

@@ -81,10 +81,8 @@ static Val *many_columns_order(Op *o, Val *rows) {
     Ex m = dim(rows, 1), one = e_int(1);
     Val *order = iota(o, I64, dim(rows, 0)), *trips = b_dims(o->g, I64, 0, NULL, &m), *sorted, *index;
     Op in = *o;
-    in.g = graph_new(o->g);
-    in.g->origin = o->g->origin;
-    Val *i = b_param(in.g, &(Val){.kind = K_TENSOR, .dt = I64});
-    b_param(in.g, &(Val){.kind = K_TENSOR, .dt = BOOL});
+    in.g = b_loop_body(o->g);
+    Val *i = in.g->in[0];
     Val *now = b_param(in.g, order), *x = b_param(in.g, rows);
     Val *column = sub(&in, b_dims(in.g, I64, 0, NULL, (Ex[]){e_sub(m, one)}), i);
     Val *key = b_gather(in.g, squeeze(&in, take(&in, x, reshape(&in, column, 1, &one), 1), 1), now, 0);

@@ -191,15 +191,12 @@ typedef struct {
 
 // Starts the region. An empty carried extent is taken to grow.
 static void body_start(Op *o, Body *b, int ncarry, Val *const *init) {
-    b->g = graph_new(o->g);
-    b->g->origin = o->g->origin;
+    b->g = b_loop_body(o->g);
     b->op = *o;
     b->op.g = b->g;
     if (!b->vary) b->vary = arena_alloc(sizeof *b->vary * (size_t)(ncarry + 1));
     b->ncarry = ncarry;
     b->carry = NEWN(Val *, ncarry + 1);
-    b_param(b->g, &(Val){.kind = K_TENSOR, .dt = I64});
-    b_param(b->g, &(Val){.kind = K_TENSOR, .dt = BOOL});
     if (!b->type) {
         b->type = NEWN(Val, ncarry + 1);
         for (int i = 0; i < ncarry; i++) b->type[i] = *init[i];
@@ -408,46 +405,44 @@ static void op_scan(Op *o) {
     for (int i = 0; i < o->nout; i++) o->out[i] = y[i];
 }
 
-// One sequence of a batch, where lengths are given: so many steps of what is scanned, reversed as they are.
-static void cut_sequence(Op *o, int nstate, int n, Val **x, Ex len) {
-    for (int i = nstate; i < n; i++) {
-        graph_guard(o->g, G_GE, dim(x[i], 0), len, "a sequence's length");
-        x[i] = slice(o, x[i], 0, e_int(0), len, e_int(1));
-    }
-}
-
-// The first version: input 0 gives lengths, everything has a leading batch axis, and axis 1 is scanned. What
-// comes after a sequence's length is 0.
+// The first version: input 0 gives lengths, everything has a leading batch axis, and axis 1 is scanned: a loop
+// over the batch around the one over the steps. What comes after a sequence's length is 0.
 static void op_scan8(Op *o) {
-    enum { MOST = 1024 };
-    Op in = *o; // without the lengths
-    in.in++;
-    in.nin--;
-    if (in.nin < 1 || attr_int(o, "num_scan_inputs") > in.nin) op_fail(o, "more scan inputs than inputs");
-    for (int i = 0; i < in.nin; i++)
-        if (!in.in[i] || in.in[i]->rank < 1) op_fail(o, "input %d needs a batch axis", i + 1);
-    int64_t batch = need_const(o, dim(in.in[0], 0), "the batch");
-    if (batch < 1 || batch > MOST) op_fail(o, "a batch of %lld", (long long)batch);
-    Ex lens[MOST], steps = e_int(0);
-    if (o->in[0] && need_sizes(o, 0, lens, MOST) != batch) op_fail(o, "as many lengths as sequences are needed");
-    Val **x = NEWN(Val *, in.nin), **y = NULL, ***part = NEWN(Val **, o->nout + 1);
-    for (int i = 0; i < o->nout; i++) part[i] = NEWN(Val *, batch);
-    for (int64_t b = 0; b < batch; b++) {
-        ScanShape s = {0};
-        for (int i = 0; i < in.nin; i++) x[i] = squeeze(o, slice1(o, in.in[i], 0, b), 0);
-        scan_shape(&in, &s, x);
-        steps = dim(x[s.nstate], 0);
-        if (o->in[0]) cut_sequence(o, s.nstate, in.nin, x, lens[b]);
-        for (int i = 0; i < s.nscan; i++) s.reversed[i] = scan_reversed(o, "directions", i);
-        y = NEWN(Val *, s.nstate + s.nout + 1);
-        scan_loop(&in, &s, x, y);
-        for (int i = 0; i < o->nout; i++) {
-            Val *v = y[i];
-            if (o->in[0] && i >= s.nstate) v = pad(o, v, 0, e_int(0), e_sub(steps, dim(v, 0)), like(o, v, 0));
-            part[i][b] = unsqueeze(o, v, 0);
-        }
+    if (o->nin < 2 || attr_int(o, "num_scan_inputs") > o->nin - 1) op_fail(o, "more scan inputs than inputs");
+    for (int i = 1; i < o->nin; i++)
+        if (!o->in[i] || o->in[i]->rank < 1) op_fail(o, "input %d needs a batch axis", i);
+    Ex batch = dim(o->in[1], 0);
+    Op in = op_within(o, b_loop_body(o->g));
+    int ncap = 0, nin = o->nin - 1;
+    Val **cap, **x = NEWN(Val *, nin), *len = NULL;
+    for (int i = o->in[0] ? 0 : 1; i < o->nin; i++) {
+        graph_guard(o->g, G_EQ, dim(o->in[i], 0), batch, "one batch");
+        Val *row = take(&in, b_param(in.g, o->in[i]), in.g->in[0], 0);
+        if (i) x[i - 1] = row;
+        else len = row;
     }
-    for (int i = 0; i < o->nout; i++) o->out[i] = concat(o, (int)batch, part[i], 0);
+    in.in = x, in.nin = nin; // without the lengths
+    ScanShape s = {0};
+    scan_shape(&in, &s, x);
+    Ex steps = dim(x[s.nstate], 0), n = len ? e_size(len, 0, NULL) : steps;
+    if (len) {
+        graph_guard(in.g, G_GE, steps, n, "a sequence's length");
+        for (int i = s.nstate; i < nin; i++) x[i] = slice(&in, x[i], 0, e_int(0), n, e_int(1));
+    }
+    for (int i = 0; i < s.nscan; i++) s.reversed[i] = scan_reversed(o, "directions", i);
+    Val **y = NEWN(Val *, s.nstate + s.nout + 1);
+    scan_loop(&in, &s, x, y);
+    graph_output(in.g, scalar_int(&in, BOOL, 1), "cond");
+    for (int i = 0; i < o->nout; i++) {
+        if (len && i >= s.nstate) y[i] = pad(&in, y[i], 0, e_int(0), e_sub(steps, n), like(&in, y[i], 0));
+        graph_output(in.g, y[i], "");
+    }
+    int inner = op_captures(&in, &cap);
+    Val **all = NEWN(Val *, o->nin + inner);
+    for (int i = o->in[0] ? 0 : 1; i < o->nin; i++) all[ncap++] = o->in[i];
+    for (int i = 0; i < inner; i++) all[ncap++] = cap[i];
+    Node *loop = b_loop(o->g, b_dims(o->g, I64, 0, NULL, &batch), scalar_int(o, BOOL, 1), 0, NULL, ncap, all, in.g);
+    for (int i = 0; i < o->nout; i++) o->out[i] = &loop->out[i];
 }
 
 const OpDef ops_control[] = {{"Constant", 1, constant}, {"If", 1, op_if},     {"Loop", 1, op_loop},

@@ -62,10 +62,8 @@ static Val *number_or(Op *o, int input, DType dt, double none) {
 static Val *select_boxes(Op *o, Val *boxes, Val *scores, Val *alive, Val *trips, Val *limit) {
     Val *never = full(o, I64, 0x1p31, 3, scores->shape), *carry[2] = {alive, never}, *cap[3] = {boxes, scores, limit};
     Op in = *o;
-    in.g = graph_new(o->g);
-    in.g->origin = o->g->origin;
-    Val *i = b_param(in.g, &(Val){.kind = K_TENSOR, .dt = I64});
-    b_param(in.g, &(Val){.kind = K_TENSOR, .dt = BOOL});
+    in.g = b_loop_body(o->g);
+    Val *i = in.g->in[0];
     Val *left = b_param(in.g, alive), *order = b_param(in.g, never), *inner[3];
     for (int k = 0; k < 3; k++) inner[k] = b_param(in.g, cap[k]);
     Boxes b = box_edges(&in, inner[0], attr_int(o, "center_point_box") != 0);

@@ -245,10 +245,7 @@ static Val *couple(Op *o, Val *r, int k) {
     Ex ps[2] = {dim(r, 0), e_int(k)}, ds[2] = {dim(r, 0), e_int(1)};
     Val *carry[2] = {full(o, F32, 1.0 / k, 2, ps), full(o, BOOL, 0, 2, ds)};
     Op in = *o;
-    in.g = graph_new(o->g);
-    in.g->origin = o->g->origin;
-    b_param(in.g, &(Val){.kind = K_TENSOR, .dt = I64});
-    b_param(in.g, &(Val){.kind = K_TENSOR, .dt = BOOL});
+    in.g = b_loop_body(o->g);
     Val *p = b_param(in.g, carry[0]), *done = b_param(in.g, carry[1]), *qin = b_param(in.g, q);
     Val *next = couple_sweep(&in, qin, p, k, &err);
     done = map2(&in, FN_or, done, map2(&in, FN_lt, err, like(&in, err, 0.005 / k)));

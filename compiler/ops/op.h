@@ -55,6 +55,11 @@ void attr_graph_counts(Op *o, const char *name, int *nin, int *nout);
 // inputs. What it reads from outside of a region becomes further parameters of g: their count is
 // returned, the outer values in *cap (may be NULL when g is o->g).
 int attr_inline(Op *o, const char *name, Graph *g, int nparam, Val *const *param, Val **out, Val ***cap);
+// A region between an operator and its sub-graphs: o with its nodes going into g, and its sub-graphs read
+// there. What these read from outside of g becomes further parameters of g: once they are read, op_captures
+// gives the outer values.
+Op op_within(const Op *o, Graph *g);
+int op_captures(const Op *in, Val ***cap);
 
 // Types and shapes.
 static inline Ex dim(const Val *x, int i) { return x->shape[i < 0 ? i + x->rank : i]; }

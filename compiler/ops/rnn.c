@@ -164,15 +164,13 @@ Val *row_at(Op *o, Val *x, Val *i) {
 
 /* y [T, B, H], the last h and state: h, state = step(x[t], h, state), held where a sequence has ended */
 static Val *run_loop(Op *o, const Cell *outer, Val *x, Val **h, Val **state) {
-    Captures l = {.body = graph_new(o->g)};
+    Captures l = {.body = b_loop_body(o->g)};
     Op in = *o;
     Cell c = *outer;
     int ncarry = state ? 2 : 1;
     Ex trip = dim(x, 0);
     in.g = l.body;
-    in.g->origin = o->g->origin;
-    Val *i = b_param(in.g, &(Val){.kind = K_TENSOR, .dt = I64});
-    b_param(in.g, &(Val){.kind = K_TENSOR, .dt = BOOL});
+    Val *i = in.g->in[0];
     Val *carry[2] = {*h, state ? *state : NULL}, *old = b_param(in.g, *h), *s = state ? b_param(in.g, *state) : NULL,
         *before = s;
     Val *xt = row_at(&in, bring(&l, x), i), *next, *y;

@@ -203,10 +203,7 @@ static void concat_from_sequence(Op *o) {
 // condition and the sequences.
 static Op loop_body(Op *o, Val *const *seq, int nseq) {
     Op in = *o;
-    in.g = graph_new(o->g);
-    in.g->origin = o->g->origin;
-    b_param(in.g, &(Val){.kind = K_TENSOR, .dt = I64});
-    b_param(in.g, &(Val){.kind = K_TENSOR, .dt = BOOL});
+    in.g = b_loop_body(o->g);
     for (int i = 0; i < nseq; i++) b_param(in.g, seq[i]);
     return in;
 }

@@ -598,6 +598,14 @@ Node *b_if(Graph *g, Val *cond, Graph *a, Graph *b, int ncap, Val *const *cap) {
     return add_node(g, &(Node){.op = P_if, .nin = ncap + 1, .in = in, .out = out, .nout = a->nout, .region = r});
 }
 
+Graph *b_loop_body(Graph *g) {
+    Graph *body = graph_new(g);
+    body->origin = g->origin;
+    b_param(body, &(Val){.kind = K_TENSOR, .dt = I64});
+    b_param(body, &(Val){.kind = K_TENSOR, .dt = BOOL});
+    return body;
+}
+
 Node *b_loop(Graph *g, Val *trip, Val *cond, int ncarry, Val *const *carry, int ncap, Val *const *cap, Graph *body) {
     int nscan = body->nout - 1 - ncarry, nin = 2 + ncarry + ncap;
     if (trip->dt != I64 || trip->rank || cond->dt != BOOL || cond->rank || nscan < 0) die("a loop's trip, condition or results");
