@@ -180,8 +180,9 @@ static Val *without_ones(Graph *g, Val *x, const Val *y) {
 }
 
 static Val *integer_sum(Graph *g, Val *v) {
-    const Node *n = v->node, *m = n->in[0]->node;
+    const Node *n = v->node;
     if (n->op != P_reduce || n->fn != RED_ADD || v->dt != I32) return NULL;
+    const Node *m = n->in[0]->node;
     bool dropped = m->op == P_reshape && drops_ones(m->in[0], &m->out[0]);
     if (dropped) m = m->in[0]->node;
     if (m->op != P_map || m->fn != FN_mul) return NULL;
