@@ -8,6 +8,7 @@
 // that makes it, dt an element type, idx an array of index expressions, g a graph.
 #ifndef CNNCC_H
 #define CNNCC_H
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -42,7 +43,11 @@ const char *intern_n(const char *s, size_t n);
 
 // ---- base/diag.c: diagnostics ----------------------------------------------------------------
 // error() is the user's fault (prints `FILE: message`, counts); fatal() is error() then exit 1;
-// die() is ours: prints the pass, exit 70. Where `void *jmp` catching is on, see op_fail.
+// die() is ours: prints the pass, exit 70. Between diag_hold and diag_release, as around a trial, errors are
+// not printed and do not count: the first is kept in `said`, and fatal() comes back to `back`.
+typedef struct DiagHold { jmp_buf back; const char *said; int errors; struct DiagHold *up; } DiagHold;
+void diag_hold(DiagHold *h);
+bool diag_release(DiagHold *h); // whether there was no error
 extern const char *diag_file; // the model's path, printed in front
 extern const char *diag_pass; // the running pass, printed by die()
 extern int diag_errors;
@@ -206,7 +211,7 @@ struct Node {
 };
 // The body of an if or loop: closed, with parameters and results of its own.
 struct Region { Graph *g; };
-typedef enum { G_EQ, G_BROADCAST, G_GE, G_DIV } GuardKind; // a==b; a==b or b==1; a>=b; b divides a
+typedef enum { G_EQ, G_BROADCAST, G_GE, G_DIV, G_MUST } GuardKind; // a==b; a==b or b==1; a>=b; b divides a; a==b, though nothing reads it
 typedef struct { GuardKind kind; Ex a, b; const char *what; } Guard;
 struct Graph {
     Node **node; int nnode, cap_node;

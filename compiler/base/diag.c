@@ -5,6 +5,28 @@
 const char *diag_file, *diag_pass = "start";
 int diag_errors;
 
+static DiagHold *held;
+
+static void hold(const char *fmt, va_list ap) {
+    char text[1000];
+    vsnprintf(text, sizeof text, fmt, ap);
+    if (!held->said) held->said = arena_strdup(text);
+}
+
+void diag_hold(DiagHold *h) {
+    h->said = NULL;
+    h->errors = diag_errors;
+    h->up = held;
+    held = h;
+}
+
+bool diag_release(DiagHold *h) {
+    bool ok = diag_errors == h->errors;
+    diag_errors = h->errors;
+    held = h->up;
+    return ok;
+}
+
 static void message(const char *kind, const char *fmt, va_list ap) {
     fflush(stdout);
     fprintf(stderr, "%s: %s", diag_file ? diag_file : "cnncc", kind);
@@ -15,7 +37,8 @@ static void message(const char *kind, const char *fmt, va_list ap) {
 void error(const char *fmt, ...) {
     va_list ap;
     va_start(ap, fmt);
-    message("", fmt, ap);
+    if (held) hold(fmt, ap);
+    else message("", fmt, ap);
     va_end(ap);
     diag_errors++;
 }
@@ -30,6 +53,12 @@ void warning(const char *fmt, ...) {
 void fatal(const char *fmt, ...) {
     va_list ap;
     va_start(ap, fmt);
+    if (held) {
+        hold(fmt, ap);
+        va_end(ap);
+        diag_errors++;
+        longjmp(held->back, 1);
+    }
     message("", fmt, ap);
     va_end(ap);
     exit(1);

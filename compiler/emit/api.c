@@ -350,14 +350,14 @@ static void put_size_functions(Emit *e, Text *t) {
 
 static void put_guards(Emit *e, Text *t) {
     const Graph *g = e->p->g;
-    static const char *const op[] = {" != ", NULL, " < ", NULL};
+    static const char *const op[] = {" != ", NULL, " < ", NULL, " != "};
     for (int i = 0; i < g->nguard; i++) {
         const Guard *q = &g->guard[i];
         if (!known_at_entry(e->p, q->a) || !known_at_entry(e->p, q->b)) continue; // after what they need: loop/dynamic.c
         Text a = {0}, b = {0};
         put_ex(e, &a, q->a);
         put_ex(e, &b, q->b);
-        if (q->kind == G_EQ || q->kind == G_GE) put(t, "    if (%s%s%s) return CNN_ESHAPE;", a.s, op[q->kind], b.s);
+        if (op[q->kind]) put(t, "    if (%s%s%s) return CNN_ESHAPE;", a.s, op[q->kind], b.s);
         else if (q->kind == G_BROADCAST) put(t, "    if (%s != %s && %s != 1) return CNN_ESHAPE;", a.s, b.s, b.s);
         else put(t, "    if ((%s) %% (%s) != 0) return CNN_ESHAPE;", a.s, b.s);
         put(t, " /* %s */\n", q->what);

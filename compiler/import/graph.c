@@ -259,6 +259,24 @@ Graph *attr_graph(Op *o, const char *name, int nparam, Val *const *param_like, i
     return g;
 }
 
+Graph *attr_graph_try(Op *o, const char *name, int *ncap, Val ***cap, const char **why) {
+    NodeContext c = *(NodeContext *)o->importer;
+    Op in = *o;
+    in.importer = &c;
+    const int depth = c.im->depth, unsupported = c.im->nunsupported;
+    DiagHold h;
+    Graph *volatile g = NULL;
+    diag_hold(&h);
+    if (setjmp(h.back) == 0) {
+        if (setjmp(c.failed) == 0) g = attr_graph(&in, name, 0, NULL, ncap, cap);
+    }
+    c.im->depth = depth;
+    if (diag_release(&h) && g) return g;
+    if (c.im->nunsupported > unsupported) op_fail_quietly(o);
+    *why = h.said ? h.said : "what it reads failed";
+    return NULL;
+}
+
 Op op_within(const Op *o, Graph *g) {
     Op in = *o;
     Attr *attr = NEWN(Attr, o->nattr + 1);

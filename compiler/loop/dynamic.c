@@ -118,6 +118,7 @@ static void lower_guard(Lower *l, const Guard *q, Block *b) {
     check_products(l, q->b, b);
     Ex d = e_sub(q->a, q->b), one = e_int(1);
     switch (q->kind) {
+    case G_MUST:
     case G_EQ: set_status(b, "CNN_ESHAPE", d, one); return;
     case G_GE: set_status(b, "CNN_ESHAPE", d, e_int(INT64_MAX)); return;
     case G_BROADCAST: set_status(b, "CNN_ESHAPE", e_mul(e_sub(q->b, one), d), one); return;

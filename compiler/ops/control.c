@@ -134,6 +134,19 @@ static bool assume_equal(Op *o, const Graph *x, const Graph *y) {
     return true;
 }
 
+// A branch; NULL where it cannot run, for sizes that the command line fixes.
+static Graph *branch(Op *o, const char *name, int *ncap, Val ***cap, const char **why) {
+    bool fixed = o->opt->nshape || o->opt->ndim;
+    return fixed ? attr_graph_try(o, name, ncap, cap, why) : attr_graph(o, name, 0, NULL, ncap, cap);
+}
+
+// One branch cannot run: the other is taken, and that the condition says so is guarded.
+static void assume_truth(Op *o, bool truth, const char *why) {
+    warning("node '%s' (If): its %s_branch cannot run for these sizes, and is refused by the run: %s", o->name, truth ? "else" : "then", why);
+    Val *cond = cast(o, as_scalar(o, o->in[0], "the condition"), I64);
+    graph_guard(o->g, G_MUST, e_load(cond, 0, NULL), e_int(truth), "the only branch that can run");
+}
+
 static void inline_branch(Op *o, bool truth) {
     int nin, nout;
     const char *name = truth ? "then_branch" : "else_branch";
@@ -155,8 +168,15 @@ static void op_if(Op *o) {
     }
     int ncap[2];
     Val **cap[2];
-    Graph *then_g = attr_graph(o, "then_branch", 0, NULL, &ncap[0], &cap[0]);
-    Graph *else_g = attr_graph(o, "else_branch", 0, NULL, &ncap[1], &cap[1]);
+    const char *why;
+    Graph *then_g = branch(o, "then_branch", &ncap[0], &cap[0], &why);
+    Graph *else_g = branch(o, "else_branch", &ncap[1], &cap[1], &why);
+    if (!then_g && !else_g) op_fail(o, "none of its branches can run: %s", why);
+    if (!then_g || !else_g) {
+        assume_truth(o, then_g != NULL, why);
+        inline_branch(o, then_g != NULL);
+        return;
+    }
     if (assume_equal(o, then_g, else_g)) {
         inline_branch(o, true);
         return;

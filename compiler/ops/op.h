@@ -49,6 +49,7 @@ int attr_strs(Op *o, const char *name, const DataStr **v);
 Val *attr_tensor(Op *o, const char *name);                   // NULL when absent
 bool attr_type(Op *o, const char *name, Val *type);          // the type that an attribute says; false when absent
 Graph *attr_graph(Op *o, const char *name, int nparam, Val *const *param_like, int *ncap, Val ***cap); // imports a sub-graph as a region: parameters like these, then its captures
+Graph *attr_graph_try(Op *o, const char *name, int *ncap, Val ***cap, const char **why); // the same of one without parameters; NULL where it cannot run, with the reason
 Val *named_value(Op *o, const char *name);                   // a value of the graph that an attribute names; NULL: there is none, or it is no tensor
 void attr_graph_counts(Op *o, const char *name, int *nin, int *nout);
 // Imports a sub-graph's nodes into g, which is o->g or a region being made in it, with these values as its

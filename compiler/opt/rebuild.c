@@ -78,13 +78,15 @@ static void mark_load(Ex load, void *ctx) {
     if (load->val->node->g == l->g) l->live[load->val->node->id] = true;
 }
 
-// Which nodes the outputs need, by node id: by operands, by elements that expressions read, and by extents
+// Which nodes the outputs and the guards that must hold need, by node id: by operands, by elements that expressions read, and by extents
 // that a branch or an iteration defines.
 static bool *reachable(const Graph *g) {
     bool *live = NEWN(bool, g->nnode + 1);
     Live l = { .g = g, .live = live };
     l.defined = graph_defined(g, &l.ndefined);
     for (int i = 0; i < g->nout; i++) live[g->out[i]->node->id] = true;
+    for (int i = 0; i < g->nguard; i++)
+        if (g->guard[i].kind == G_MUST) ex_each_load(g->guard[i].a, mark_load, &l), ex_each_load(g->guard[i].b, mark_load, &l);
     for (int i = g->nnode - 1; i >= 0; i--) {
         if (!live[i]) continue;
         for (int k = 0; k < g->node[i]->nin; k++) live[g->node[i]->in[k]->node->id] = true;

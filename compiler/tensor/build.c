@@ -692,6 +692,7 @@ void graph_guard(Graph *g, GuardKind kind, Ex a, Ex b, const char *what) {
     int64_t ca, cb;
     bool both = e_is_const(a, &ca) && e_is_const(b, &cb);
     switch (kind) {
+    case G_MUST:
     case G_EQ: proved = a == b, refuted = both || e_lt(a, b) || e_lt(b, a); break;
     case G_BROADCAST: proved = a == b || e_is(b, 1), refuted = both; break;
     case G_GE: proved = e_le(b, a), refuted = e_lt(a, b); break;

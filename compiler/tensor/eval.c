@@ -106,6 +106,7 @@ static void check_guards(Eval *e, const Graph *g, bool *done) {
         done[i] = true;
         bool ok = true;
         switch (g->guard[i].kind) {
+        case G_MUST:
         case G_EQ: ok = a == b; break;
         case G_BROADCAST: ok = a == b || b == 1; break;
         case G_GE: ok = a >= b; break;

@@ -469,8 +469,8 @@ static void parse_sym(In *in) {
 }
 
 static Guard parse_guard(In *in, Scope *s) {
-    static const char *const names[] = { "eq", "broadcast", "ge", "div" };
-    Guard g = { (GuardKind)find_name(in, names, 4), NULL, NULL, NULL };
+    static const char *const names[] = { "eq", "broadcast", "ge", "div", "must" };
+    Guard g = { (GuardKind)find_name(in, names, 5), NULL, NULL, NULL };
     g.a = expr(in, s);
     want(in, ",");
     g.b = expr(in, s);

@@ -220,7 +220,7 @@ static void put_bound(Text *t, int64_t v) {
 }
 
 static void put_graph(Text *t, const Graph *g, int indent) {
-    static const char *const guard_name[] = { "eq", "broadcast", "ge", "div" };
+    static const char *const guard_name[] = { "eq", "broadcast", "ge", "div", "must" };
     Symbols s = { 0 };
     graph_symbols(&s, g);
     for (int i = 0; i < s.n; i++) {
