@@ -437,9 +437,11 @@ static int bench(const Call *c) {
     }
     qsort(ms, (size_t)n, sizeof *ms, by_value);
     if (c->plan->median) *c->plan->median = ms[n / 2];
-    else if (status == CNN_OK)
-        printf("median %.3f ms  min %.3f ms  max %.3f ms  (%d runs, %d threads)\n", ms[n / 2], ms[0], ms[n - 1], n,
-               c->ctx.threads);
+    else if (status == CNN_OK) {
+        const int digits = ms[n / 2] < 0.1 ? 6 : 3;
+        printf("median %.*f ms  min %.*f ms  max %.*f ms  (%d runs, %d threads)\n", digits, ms[n / 2], digits, ms[0], digits,
+               ms[n - 1], n, c->ctx.threads);
+    }
     if (status == CNN_OK && c->nests && !c->plan->median) profile_print(c->nests, n, total / n);
     free(ms);
     return status;
