@@ -11,11 +11,9 @@ onnxruntime's (which may be left out with --no-peer).
 """
 
 import argparse
-import ctypes
 import pathlib
 import subprocess
 import sys
-import time
 
 import numpy as np
 import onnx
@@ -23,22 +21,9 @@ from onnx import TensorProto as T
 from onnx import helper, numpy_helper
 
 from loader import Model
+from machine import Machine, fastest
 
 CFLAGS = "-std=gnu11 -O3 -march=native -ffp-contract=fast -fno-math-errno -fno-trapping-math -fopenmp"
-PEAK = """
-typedef float v __attribute__((vector_size(4 * LANES)));
-float peak(long n) {
-    v x = {0}, y = {0};
-    x += 0.999f, y += 1e-9f;
-    v a = x, b = a + x, c = b + x, d = c + x, e = d + x, f = e + x, g = f + x, h = g + x, i = h + x, j = i + x, k = j + x;
-    v l = k + x;
-    for (long q = 0; q < n; q++) {
-        a = a * x + y, b = b * x + y, c = c * x + y, d = d * x + y, e = e * x + y, f = f * x + y;
-        g = g * x + y, h = h * x + y, i = i * x + y, j = j * x + y, k = k * x + y, l = l * x + y;
-    }
-    return (a + b + c + d + e + f + g + h + i + j + k + l)[0];
-}
-"""
 CASES = {}
 KIND = {T.FLOAT: np.float32, T.FLOAT16: np.float16, T.UINT8: np.uint8, T.INT8: np.int8}
 
@@ -316,16 +301,6 @@ def compile_case(opt, name):
     return folder, net
 
 
-def fastest(call, seconds):
-    best, end, n = 1e9, time.perf_counter() + seconds, 0
-    while n < 3 or time.perf_counter() < end:
-        t = time.perf_counter()
-        call()
-        best = min(best, time.perf_counter() - t)
-        n += 1
-    return best
-
-
 def time_case(opt, name, folder, net):
     flops, row, worst = CASES[name][1], [], 0.0
     feeds = feeds_of(folder / "m.onnx", net.sizes)
@@ -358,20 +333,8 @@ def time_case(opt, name, folder, net):
 
 
 def peak(opt):
-    out = []
-    for cc in opt.cc:
-        so = pathlib.Path(opt.build) / f"peak_{cc}.so"
-        if not opt.run:
-            src = so.with_suffix(".c")
-            src.write_text(PEAK)
-            subprocess.run([cc, "-O3", "-march=native", "-ffp-contract=fast", f"-DLANES={opt.lanes}", "-shared", "-fPIC",
-                            "-o", str(so), str(src)], check=True)
-        f = ctypes.CDLL(str(so.resolve())).peak
-        f.restype = ctypes.c_float
-        n = 1 << 20
-        if not opt.compile:
-            out.append(n * 12 * opt.lanes * 2 / fastest(lambda f=f: f(ctypes.c_long(n)), 0.1) / 1e9)
-    return out
+    """GFLOP/s of the machine, by compiler."""
+    return [Machine(opt.build, cc, opt.lanes).peak() for cc in opt.cc] if not opt.compile else []
 
 
 def main():
@@ -381,7 +344,7 @@ def main():
     p.add_argument("--cc", nargs="+", default=["clang-19", "gcc"])
     p.add_argument("--cflags", default="", help="after the flags of record")
     p.add_argument("--threads", type=int, default=1)
-    p.add_argument("--lanes", type=int, default=8, help="of the vectors that the peak is measured with")
+    p.add_argument("--lanes", type=int, default=0, help="of the vectors that the peak is measured with; 0: the widest")
     p.add_argument("--seconds", type=float, default=0.3)
     p.add_argument("--no-peer", action="store_true")
     p.add_argument("--compile", action="store_true")

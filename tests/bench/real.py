@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Times the real models of tests/models against onnxruntime, interleaved, at one thread.
+"""Times the real models of tests/models against the other engines of peers.py, interleaved.
 
     real.py --cnncc build/cnncc --build build/models [NAME]... [-- CNNCC OPTIONS]
 
-A line a model: medians of both, the median of the blocks' ratios (above 1: the compiled model is the faster),
-the difference of the results as a part of their range; then the geometric mean of the ratios. Both are
-called from Python, which costs a few microseconds a call. Models that cannot be had, are refused, or have
+A line a model: medians, the median of the rounds' ratios of the fastest other engine to ours (above 1: ours is
+the faster), the difference of the results as a part of their range; then the geometric mean of the ratios. All
+are called from Python, which costs a few microseconds a call. Models that cannot be had, are refused, or have
 outputs that are no plain tensors are named and left out. Nothing is asserted about time.
 """
 
@@ -18,6 +18,8 @@ import sys
 import numpy as np
 
 import bench
+from loader import Model
+from peers import PEERS, Compiled
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "models"))
 import models  # noqa: E402
@@ -28,15 +30,14 @@ class Left(Exception):
     """A model that is not timed, and why."""
 
 
-def run_once(compiled, feeds, threads):
-    if any(p.kind != 0 for p in compiled.d.in_[: compiled.d.n_in] + compiled.d.out[: compiled.d.n_out]):
+def ours(path, feeds, threads):
+    d = Model(path).d
+    if any(p.kind != 0 for p in d.in_[: d.n_in] + d.out[: d.n_out]):
         raise Left("has inputs or outputs that are no tensors")
     if any(x.dtype.kind in "US" for x in feeds.values()):
         raise Left("has inputs of text")
     try:
-        compiled.bind(feeds, threads)
-        compiled.run()
-        return compiled.results()
+        return Compiled(path, threads, feeds)
     except (RuntimeError, KeyError, ValueError) as e:
         raise Left(f"{type(e).__name__}: {e}") from e
 
@@ -56,25 +57,25 @@ def time_model(opt, model):
     path = models.fetch(model, pathlib.Path(opt.build))
     feeds = {k: np.ascontiguousarray(v) for k, v in models.inputs_of(model).items()}
     folder = pathlib.Path(opt.build) / "speed" / model["name"]
-    if opt.keep and (folder / "m.so").exists():
-        compiled = bench.Model(folder / "m.so")
-    else:
-        compiled, _ = bench.compile_model(opt, path, folder)
-    got = run_once(compiled, feeds, opt.threads)
-    peer = bench.session(path, opt.threads)
-    names = [o.name for o in peer.get_outputs()]
-    want = dict(zip(names, peer.run(None, feeds), strict=True))
-    a, b, mid, low, high = bench.interleave(compiled.run, lambda: peer.run(None, feeds), opt)
-    print(f"{model['name']:40} {statistics.median(a):9.4f} {statistics.median(b):9.4f} {mid:8.2f} "
-          f"({low:.2f} to {high:.2f}) {error_of(want, got):9.1e}", flush=True)
-    return mid
+    so = folder / f"{opt.cc[0]}.so"
+    if not (opt.keep and so.exists()):
+        bench.compile_model(opt, path, folder)
+    mine = ours(so, feeds, opt.threads)
+    got, peers = mine.results(), bench.all_peers(path, opt.threads, feeds)
+    want = peers["onnxruntime"].results()
+    times, medians = bench.interleave({"cnncc": mine, **peers}, opt)
+    speed = [min(medians[p][i] for p in peers) / medians["cnncc"][i] for i in range(opt.rounds)]
+    ms = [f"{statistics.median(times[n]):9.4f}" if n in times else " " * 9 for n in ["cnncc", *(p.name for p in PEERS)]]
+    print(f"{model['name']:40} {' '.join(ms)} {statistics.median(speed):8.2f} ({min(speed):.2f} to {max(speed):.2f}) "
+          f"{error_of(want, got):9.1e}", flush=True)
+    return statistics.median(speed)
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     p.add_argument("--cnncc", required=True)
     p.add_argument("--build", required=True)
-    p.add_argument("--cc", default="clang-19")
+    p.add_argument("--cc", nargs=1, default=["clang-19"])
     p.add_argument("--cflags", help=f"default: {bench.CFLAGS}")
     p.add_argument("--threads", type=int, default=1)
     p.add_argument("--rounds", type=int, default=5, help="pairs of blocks")
@@ -88,7 +89,7 @@ def main():
         args, rest = args[: args.index("--")], args[args.index("--") + 1 :]
     opt = p.parse_args(args)
     opt.option, ratios, left = rest, [], []
-    print(f"{'model':40} {'cnncc ms':>9} {'ort ms':>9} {'speed':>8} {'':16} {'error':>9}")
+    print(f"{'model':40} {'cnncc ms':>9} {' '.join(f'{p.name[:6]} ms' for p in PEERS)} {'speed':>8} {'':16} {'error':>9}")
     for model in MODELS:
         if opt.name and model["name"] not in opt.name:
             continue

@@ -106,27 +106,89 @@ def mobilenet_v2():
     return n.model(n.dense(x, 1280, 1000), [1, 1000])
 
 
-def bert_layer(seq=128, d=768, heads=12):
-    n = Net("bert_layer", [1, seq, d])
-    split = n.const(np.array([1, seq, heads, d // heads], np.int64))
-    merge = n.const(np.array([1, seq, d], np.int64))
-    f = lambda v: n.const(np.float32(v))  # noqa: E731
+class Transformer(Net):
+    """Layers of attention and a two-layer network, each behind a residual."""
 
-    def head(perm):
-        return n.op("Transpose", n.op("Reshape", n.linear("input", d, d), split), perm=perm)
+    def __init__(self, name, shape, seq, d, heads):
+        super().__init__(name, shape)
+        self.seq, self.d, self.heads = seq, d, heads
+        self.split = self.const(np.array([1, seq, heads, d // heads], np.int64))
+        self.merge = self.const(np.array([1, seq, d], np.int64))
 
-    def norm(x):
-        scale = n.const(n.rng.normal(1, 0.1, d).astype(np.float32))
-        return n.op("LayerNormalization", x, scale, n.const(np.zeros(d, np.float32)), axis=-1, epsilon=1e-12)
+    def scalar(self, v):
+        return self.const(np.float32(v))
 
-    q, k, v = head([0, 2, 1, 3]), head([0, 2, 3, 1]), head([0, 2, 1, 3])
-    score = n.op("Softmax", n.op("Div", n.op("MatMul", q, k), f(np.sqrt(d // heads))), axis=-1)
-    y = n.op("Reshape", n.op("Transpose", n.op("MatMul", score, v), perm=[0, 2, 1, 3]), merge)
-    x = norm(n.op("Add", n.linear(y, d, d), "input"))
-    h = n.linear(x, d, 4 * d)
-    erf = n.op("Add", n.op("Erf", n.op("Div", h, f(np.sqrt(2)))), f(1))
-    h = n.op("Mul", n.op("Mul", h, erf), f(0.5))
-    return n.model(norm(n.op("Add", n.linear(h, 4 * d, d), x)), [1, seq, d])
+    def head(self, x, perm):
+        return self.op("Transpose", self.op("Reshape", self.linear(x, self.d, self.d), self.split), perm=perm)
+
+    def norm(self, x, epsilon=1e-12):
+        scale = self.const(self.rng.normal(1, 0.1, self.d).astype(np.float32))
+        return self.op("LayerNormalization", x, scale, self.const(np.zeros(self.d, np.float32)), axis=-1, epsilon=epsilon)
+
+    def attention(self, x, mask=None):
+        q, k, v = self.head(x, [0, 2, 1, 3]), self.head(x, [0, 2, 3, 1]), self.head(x, [0, 2, 1, 3])
+        score = self.op("Div", self.op("MatMul", q, k), self.scalar(np.sqrt(self.d // self.heads)))
+        score = self.op("Softmax", self.op("Add", score, mask) if mask else score, axis=-1)
+        y = self.op("Reshape", self.op("Transpose", self.op("MatMul", score, v), perm=[0, 2, 1, 3]), self.merge)
+        return self.linear(y, self.d, self.d)
+
+    def gelu(self, h):
+        erf = self.op("Add", self.op("Erf", self.op("Div", h, self.scalar(np.sqrt(2)))), self.scalar(1))
+        return self.op("Mul", self.op("Mul", h, erf), self.scalar(0.5))
+
+    def gelu_tanh(self, h):
+        cube = self.op("Mul", self.op("Pow", h, self.scalar(3)), self.scalar(0.044715))
+        t = self.op("Tanh", self.op("Mul", self.op("Add", h, cube), self.scalar(np.sqrt(2 / np.pi))))
+        return self.op("Mul", self.op("Mul", h, self.scalar(0.5)), self.op("Add", t, self.scalar(1)))
+
+    def after(self, x):
+        """A layer with its normalizations behind the residuals, as BERT's."""
+        x = self.norm(self.op("Add", self.attention(x), x))
+        h = self.gelu(self.linear(x, self.d, 4 * self.d))
+        return self.norm(self.op("Add", self.linear(h, 4 * self.d, self.d), x))
+
+    def before(self, x, gelu, mask=None):
+        """A layer with them in front, as ViT's and GPT-2's."""
+        x = self.op("Add", self.attention(self.norm(x, 1e-6), mask), x)
+        h = gelu(self.linear(self.norm(x, 1e-6), self.d, 4 * self.d))
+        return self.op("Add", self.linear(h, 4 * self.d, self.d), x)
+
+
+def bert_layer(seq=128, d=768, heads=12, layers=1):
+    n = Transformer("bert_layer", [1, seq, d], seq, d, heads)
+    x = "input"
+    for _ in range(layers):
+        x = n.after(x)
+    return n.model(x, [1, seq, d])
+
+
+def bert_base():
+    """The encoder of BERT-base on 128 tokens, from the embeddings on."""
+    return bert_layer(layers=12)
+
+
+def gpt2():
+    """GPT-2 of 124 million weights on 64 tokens, from the embeddings to the scores of the next token of each."""
+    n = Transformer("gpt2", [1, 64, 768], 64, 768, 12)
+    mask = n.const(np.triu(np.full((64, 64), -1e9, np.float32), 1)[None, None])
+    x = "input"
+    for _ in range(12):
+        x = n.before(x, n.gelu_tanh, mask)
+    return n.model(n.op("MatMul", n.norm(x, 1e-5), n.weight(768, 50257, fan=768, gain=1.0)), [1, 64, 50257])
+
+
+def vit_s():
+    """ViT-S/16 on 224x224."""
+    n = Transformer("vit_s", [1, 3, 224, 224], 197, 384, 6)
+    w = n.weight(384, 3, 16, 16, fan=768, gain=1.0)
+    x = n.op("Conv", "input", w, n.const(np.zeros(384, np.float32)), kernel_shape=[16, 16], strides=[16, 16])
+    x = n.op("Transpose", n.op("Reshape", x, n.const(np.array([1, 384, 196], np.int64))), perm=[0, 2, 1])
+    x = n.op("Concat", n.const(n.rng.normal(0, 0.02, (1, 1, 384)).astype(np.float32)), x, axis=1)
+    x = n.op("Add", x, n.const(n.rng.normal(0, 0.02, (1, 197, 384)).astype(np.float32)))
+    for _ in range(12):
+        x = n.before(x, n.gelu)
+    x = n.op("Gather", n.norm(x, 1e-6), n.const(np.array(0, np.int64)), axis=1)
+    return n.model(n.dense(x, 384, 1000), [1, 1000])
 
 
 def convnet():
@@ -195,4 +257,5 @@ def autoencoder():
     return layers("autoencoder", [640, 128, 128, 128, 128, 8, 128, 128, 128, 128, 640])
 
 
-ZOO = {f.__name__: f for f in (resnet18, resnet50, mobilenet_v2, efficientnet_b0, bert_layer, convnet, ds_cnn, mlp, autoencoder)}
+ZOO = {f.__name__: f for f in (resnet18, resnet50, mobilenet_v2, efficientnet_b0, bert_layer, bert_base, gpt2, vit_s, convnet, ds_cnn, mlp,
+                               autoencoder)}
