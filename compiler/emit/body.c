@@ -241,6 +241,15 @@ static void put_store(Emit *e, Text *t, const Stmt *s, int indent) {
     put(t, ";\n");
 }
 
+static void put_prefetch(Emit *e, Text *t, const Stmt *s, int indent) {
+    Ex at;
+    const Buf *b = buf_home(s->buf, &at);
+    indent_by(t, indent);
+    put(t, "CNN_PREFETCH(%s + ", b->name);
+    put_ex(e, t, e_add(s->e, at));
+    put(t, ");\n");
+}
+
 typedef struct { Ex var; bool found; } Seek;
 
 static void seek(Ex *e, void *ctx) {
@@ -374,6 +383,7 @@ static void put_stmt(Emit *e, Text *t, const Stmt *s, int indent) {
         return;
     case ST_ROOM: put_room(e, t, s, indent); return;
     case ST_SWAP: put_swap(t, s, indent); return;
+    case ST_PREFETCH: put_prefetch(e, t, s, indent); return;
     }
 }
 

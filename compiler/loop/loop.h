@@ -97,7 +97,8 @@ typedef enum {
     ST_BLOCK,   // { body }
     ST_STATUS,  // return the status `text` unless all guards hold
     ST_ROOM,    // buf, which is dynamic, gets room for e elements beside those of bufs; fn 1: more room, keeping what it holds; 2: none yet
-    ST_SWAP     // the two dynamic bufs change places
+    ST_SWAP,    // the two dynamic bufs change places
+    ST_PREFETCH // the line of buf[e] will be read soon
 } StKind;
 typedef struct Stmt Stmt;
 struct Stmt {

@@ -112,9 +112,32 @@ static RowGroups rows_of(const Tiling *t) {
     return r;
 }
 
+static double steps(const Tiling *t, int from) {
+    double n = 1;
+    for (int i = from; i < t->nk; i++) n *= (double)tile_guess(t->k[i]);
+    return n;
+}
+
+// While the rows of one panel run, each tile brings a part of the next one from memory: of weights that no cache
+// keeps, read once, by few rows.
+static void look_ahead(Tiling *t, const RowGroups *r) {
+    int64_t tiles = 0, n;
+    if (t->inner || t->root->rows || !t->packed || t->packed->kind != B_WEIGHT || t->nouter || t->nbatch || t->nk == 0) return;
+    for (int i = 0; i < r->n; i++) {
+        if (!e_is_const(r->g[i].count, &n)) return;
+        tiles += n;
+    }
+    int64_t item = (int64_t)dt_size(t->dt), chunk = tile_extent(t->k[0]);
+    if (t->kblock) chunk = chunk - (chunk - 1) / t->kchunk * t->kchunk; // of the last block, which is the shortest
+    double lines = steps(t, 1) * (double)(chunk * tile_width(t) * item) / 64;
+    if (tiles < 2 || (double)tiles > lines || steps(t, 0) * (double)(tile_guess(t->lane) * item) < t->target->l2) return;
+    t->ahead = (int64_t)(lines / (double)tiles);
+}
+
 typedef enum { PANELS_OUTSIDE, PANELS_INSIDE, PANELS_IN_BLOCKS } Panels;
 
 static void rows_and_panels(Tiling *t, Loops *ls, Block *b, const RowGroups *r, Panels where) {
+    int64_t before = 0, n;
     for (int i = 0; i < r->n; i++) {
         const RowGroup *g = &r->g[i];
         Ex tile = e_index(arena_printf("tile%d", t->l->next_local++), g->count);
@@ -124,6 +147,8 @@ static void rows_and_panels(Tiling *t, Loops *ls, Block *b, const RowGroups *r, 
             in = blocked(t, ls, b, tile, g->count, block_of(bytes, t));
         } else in = loop_over(t, ls, b, tile, g->count);
         if (where == PANELS_INSIDE) in = loop_over(t, ls, in, t->panel, t->panels);
+        if (t->ahead) tile_prefetch(t, in, e_add(e_int(before), tile));
+        if (t->ahead && e_is_const(g->count, &n)) before += n;
         tile_kernel(t, in, e_add(g->first, e_scale(tile, g->rows)), g->rows, g->live);
     }
 }
@@ -150,12 +175,6 @@ static Stmt *mark_parallel(const Tiling *t, const Loops *ls) {
     return NULL;
 }
 
-static double steps(const Tiling *t, int from) {
-    double n = 1;
-    for (int i = from; i < t->nk; i++) n *= (double)tile_guess(t->k[i]);
-    return n;
-}
-
 static double panel_bytes(const Tiling *t) {
     double n = (double)dt_size(t->dt) * tile_width(t) * (double)((tile_guess(t->lane) + tile_width(t) - 1) / tile_width(t));
     return n * steps(t, 0) * block_share(t);
@@ -175,22 +194,36 @@ static bool keep_partial(Tiling *t) {
 
 static bool is_constant(const Buf *b) { return b->kind == B_WEIGHT && b->data; }
 
-// Long sums of operands that the run gives go block by block, so that a block of b serves many rows from the
-// first-level cache. Without rows b is read once, a few of its rows side by side. What decides is no matter of
-// the target, which may take the one operand for b or the other: the order of a sum is the same for all.
+// Of the two extents of a matrix product, the smaller one: elements of the result that share one of an operand.
+static int64_t least_rows(const Tiling *t) {
+    int64_t n[2] = {1, 1};
+    const Contraction *c = &t->c;
+    for (int i = 0; i < c->nvar - c->nred; i++)
+        for (int f = 0; f < 2; f++)
+            if (!e_uses(buf_offset(c->factor[f].buf, c->factor[f].idx), c->var[i])) n[f] *= tile_guess(c->var[i]);
+    return n[0] < n[1] ? n[0] : n[1];
+}
+
+// Long sums go block by block, so that a block of b serves many rows from the first-level cache, and all of b
+// comes from memory once. Without rows b is read once, a few of its rows side by side, unless it is packed when
+// compiling. What decides is no matter of the target, which may take the one operand for b or the other: the
+// order of a sum is the same for all.
 static void block_sum(Tiling *t) {
-    const int SIDE = 8, SPREAD = 256, ROWS = 24;
+    const int64_t SIDE = 8, SPREAD = 256, ROWS = 24;
     const double LONG = 384, STEPS = 256;
-    int64_t s = 0, rows = t->row ? tile_guess(t->row) : 1;
-    for (int i = 0; i < t->nouter; i++) rows *= tile_guess(t->outer[i]);
-    if (t->inner || t->root->rows || t->nk == 0 || t->a_lanes || t->k[0] == t->pattern_by || is_constant(t->buf[0]) || is_constant(t->buf[1])) return;
+    int64_t s = 0, rows = least_rows(t), n = t->nk ? tile_extent(t->k[0]) : 0;
+    if (t->inner || t->root->rows || t->nk == 0 || t->a_lanes || t->k[0] == t->pattern_by) return;
+    bool constant = is_constant(t->buf[0]) || is_constant(t->buf[1]);
     double inner = steps(t, 1), all = steps(t, 0);
-    if (rows >= ROWS && all > LONG && inner <= LONG) t->kchunk = inner > STEPS ? 1 : (int64_t)(STEPS / inner);
-    else if (rows == 1 && t->nk == 1 && !t->pack && all > STEPS && !e_is(t->panels, 1) &&
-             e_is_const(tile_stride(t->off[1], t->k[0]), &s) && s >= SPREAD)
+    if (rows >= ROWS && all > LONG && (constant || inner <= LONG)) {
+        t->kchunk = inner > STEPS ? 1 : (int64_t)(STEPS / inner);
+        int64_t parts = n > 0 ? (n + t->kchunk - 1) / t->kchunk : 1;
+        if (n > 0) t->kchunk = (n + parts - 1) / parts; // of one length, as nearly as can be
+    } else if (rows == 1 && t->nk == 1 && !constant && !t->pack && all > STEPS && !e_is(t->panels, 1) &&
+               e_is_const(tile_stride(t->off[1], t->k[0]), &s) && s >= SPREAD)
         t->kchunk = SIDE;
     else return;
-    if (tile_extent(t->k[0]) < 0) t->kchunk = t->kchunk < 64 ? t->kchunk : 64;
+    if (n < 0) t->kchunk = t->kchunk < 64 ? t->kchunk : 64;
     if (!keep_partial(t)) return;
     t->kblocks = e_ceil_div(t->k[0]->extent, e_int(t->kchunk));
     t->kblock = e_index(arena_printf("kb%d", t->l->next_local++), t->kblocks);
@@ -220,7 +253,10 @@ static void emit_tree(Tiling *t, Block *b) {
     Panels where = panel_bytes(t) <= t->target->l1 || t->a_lanes || !t->row ? PANELS_INSIDE : PANELS_OUTSIDE;
     double first = t->nouter ? bytes_of(t, t->outer[0]) : t->row ? bytes_of(t, t->row) : 0, share = block_share(t);
     bool fits = first * share * (double)(t->nouter ? tile_guess(t->outer[0]) : t->row ? tile_guess(t->row) : 1) <= t->target->l2 / 2 || (t->nouter && tile_fixed(t, t->outer[0]));
-    if (where == PANELS_OUTSIDE && fits) b = loop_over(t, ls, b, t->panel, t->panels);
+    if (where == PANELS_OUTSIDE && fits) {
+        b = loop_over(t, ls, b, t->panel, t->panels);
+        look_ahead(t, &rows);
+    }
     else if (where == PANELS_OUTSIDE && t->nouter == 0) where = PANELS_IN_BLOCKS;
     else if (where == PANELS_OUTSIDE) {
         b = blocked(t, ls, b, t->outer[0], t->outer[0]->extent, block_of(first * share, t));

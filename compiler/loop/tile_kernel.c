@@ -43,6 +43,23 @@ static Sx *load_b(const Kernel *k, int j) {
     return sx_load(t->packed, fixed(k, e_add(e_mul(at, e_int(tile_width(t))), e_int(j * t->lanes))), t->lanes);
 }
 
+// Where the panel's part of this block begins in a packed operand.
+static Ex panel_at(const Tiling *t, Ex panel) {
+    Ex at = t->packed->kind == B_WEIGHT ? e_mul(linear(t->batch, t->nbatch), t->panels) : e_int(0);
+    at = e_mul(e_add(at, panel), size_of(t->k, t->nk));
+    if (t->kblock) at = e_add(at, e_mul(e_scale(t->kblock, t->kchunk), size_of(t->k + 1, t->nk - 1)));
+    return e_mul(at, e_int(tile_width(t)));
+}
+
+void tile_prefetch(Tiling *t, Block *b, Ex tile) {
+    const int64_t line = 64 / (int64_t)dt_size(t->dt);
+    Ex q = e_index(arena_printf("q%d", t->l->next_local++), e_int(t->ahead));
+    Ex next = e_min(e_add(t->panel, e_int(1)), e_sub(t->panels, e_int(1)));
+    Ex at = e_add(panel_at(t, next), e_scale(e_add(e_scale(tile, t->ahead), q), line));
+    if (q->kind == X_VAR) b = for_loop(b, q, e_int(0), q->extent, 1, NULL);
+    append(b, (Stmt){.kind = ST_PREFETCH, .buf = t->packed, .e = at});
+}
+
 static Local *let(const Kernel *k, Block *b, const char *stem, Sx *value, bool vector) {
     Local *v = local_new(k->t->l, stem, k->t->dt, vector ? k->t->lanes : 0, vector);
     append(b, (Stmt){.kind = ST_LET, .local = v, .value = value});
@@ -352,7 +369,7 @@ static Block *block_if(Block *b, Ex e, Ex n, Stmt **s) {
     return in;
 }
 
-// All blocks but the first go on from what the one before has left.
+// All blocks but the first are added to what the ones before have left.
 static void load_partial(Kernel *k, Block *b) {
     const Tiling *t = k->t;
     Stmt *s;
@@ -419,7 +436,6 @@ void tile_kernel(Tiling *t, Block *b, Ex row0, int rows, const uint32_t *live) {
         k->acc[i] = local_new(t->l, "c", t->dt, t->lanes, true);
         append(b, (Stmt){.kind = ST_LET, .local = k->acc[i], .value = sx_num(t->dt, (Scalar){.f = 0})});
     }
-    load_partial(k, b);
     if (live && !t->pattern_by) k->mask &= live[0];
     Range inside[32];
     bool known = t->nhard > 0;
@@ -444,5 +460,6 @@ void tile_kernel(Tiling *t, Block *b, Ex row0, int rows, const uint32_t *live) {
         k->hard = t->nhard > 0;
         sums(k, b);
     }
+    load_partial(k, b);
     epilogue(k, store_partial(k, b), row0);
 }
