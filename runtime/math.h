@@ -587,27 +587,19 @@ static inline float cnn_erff(float x) {
     return a < 0.925f ? x + x * p : cnn_copysignf(1.0f - cnn_expf(q), x);
 }
 
-//@ cnn_sigmoidf: cnn_f32_bits cnn_scalef cnn_poly_exp cnn_absf
-/* 1 / (1 + e^-x), as e^x / (1 + e^x) for negative x. e = e^-|x| = 2^n h (1 + g) and 1 + e = d + l with what
-   rounding lost, for which the quotient is corrected by 1 + c. Within 1.5 ULP. */
+//@ cnn_sigmoidf: cnn_f32_bits cnn_bits_f32 cnn_poly_exp
+/* 1 / (1 + e^-x) with e^-x = s (1 + w), s = 2^n: the sum rounds only where it has to. Below -64 both sides of the
+   quotient are 2^-64 of what they are, so that nothing overflows. Within 2.0 ULP. */
 static inline float cnn_sigmoidf(float x) {
-    float a = cnn_absf(x), t, n, r, l, w, h, g, e, d, y, c;
-    a = a > 104.0f ? -104.0f : -a;
-    t = a * 1.44269502f + 12582912.0f;
+    float c = x < -104.0f ? -104.0f : x, t, n, r, s, w;
+    uint32_t m = x < -64.0f ? 64u : 0u;
+    c = c > 30.0f ? 30.0f : c;
+    t = c * -1.44269502f + 12582912.0f;
     n = t - 12582912.0f;
-    h = a - n * 0.693145752f;
-    g = n * 1.42860677e-06f;
-    r = h - g;
-    l = (h - r) - g;
-    w = r + (cnn_poly_exp(r) * (r * r) + l);
-    h = 1.0f + w;
-    g = (w - (h - 1.0f)) * (1.0f - w + w * w); /* over h, within 7% */
-    e = cnn_scalef(h, cnn_f32_bits(t) - 0x4b400000u);
-    d = 1.0f + e;
-    l = e - (d - 1.0f);
-    c = (x < 0 ? g : 0.0f) - (l + g * e) * (1.4571f - 0.4858f * d); /* the bracket: 1 / d within 3% */
-    y = (x < 0 ? e : 1.0f) / d;
-    return y + y * c;
+    r = (-c - n * 0.693145752f) - n * 1.42860677e-06f;
+    s = cnn_bits_f32(((cnn_f32_bits(t) - m) << 23) + 0x3f800000u);
+    w = cnn_poly_exp(r) * (r * r) + r;
+    return cnn_bits_f32(0x3f800000u - (m << 23)) / ((w * s + 1.0f) + s);
 }
 
 //@ cnn_softplusf: cnn_expkf cnn_log1pf cnn_absf
