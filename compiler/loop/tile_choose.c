@@ -5,6 +5,7 @@
 #include <string.h>
 
 enum { GUESS = 64, PARALLEL_WORK = 1 << 17 }; // a symbolic extent, for costs; multiply-adds worth threads
+static const double FULL = 1.05; // a tile that takes every register: gcc spills some
 
 Ex tile_stride(Ex e, Ex var) {
     return e_uses(e, var) ? e_sub(e_subst(e, var, e_add(var, e_int(1))), e) : e_int(0);
@@ -161,7 +162,7 @@ static double choose_tile(Tiling *t, double scale) {
             if (mr * nv + nv + 1 > regs || (t->a_lanes && mr * nv > regs / 2)) continue;
             if (mr > 8 && nv > 1) continue;
             if (t->force && (mr != t->force->mr || nv != t->force->nv)) continue;
-            double c = cost(t, mr, nv);
+            double c = cost(t, mr, nv) * (mr * nv + nv + 1 == regs ? FULL : 1);
             note_form(t, mr, nv, c * scale);
             if (c < best * 0.9999) best = c, t->mr = t->form.mr = mr, t->nv = t->form.nv = nv;
         }
