@@ -26,7 +26,7 @@ static const char help_text[] =
     "                           the C is portable whatever the target\n"
     "  --tuned FILE             tiles by measurement: FILE is written by cnncc-run --tune\n"
     "  --portable               no vector extensions of gcc and clang\n"
-    "  --example                with a small main function\n"
+    "  --example                with a main function: MODEL [INPUT]... runs it on files of raw numbers\n"
     "  --output NAME            also return this inner tensor (may be repeated)\n"
     "  --cap NAME=BYTES         room for an inner tensor whose size depends on data and has no bound:\n"
     "                           planned, instead of behind the planned work area when it runs;\n"
@@ -315,5 +315,7 @@ int main(int argc, char **argv) {
         usage("the output's name must end in .c:", o.output);
     if (o.rng && strcmp(o.rng, "philox") && strcmp(o.rng, "mt19937")) usage("--rng is philox or mt19937, not", o.rng);
     if (o.exact && o.relax) usage("--exact and --relax exclude each other", NULL);
+    if (o.example && (o.grad || o.train)) usage("--example is a program that runs a model; docs/training.md shows one that trains", NULL);
+    if (o.example && o.weights == W_EXTERN) usage("--example needs the weights: --weights inline or file", NULL);
     return compile(&o);
 }

@@ -180,10 +180,12 @@ void put_func(Emit *e, Text *call, const Stmt *s, int indent) {
     stmt_each_ex((Stmt *)(uintptr_t)s->body, use_ex_at, u);
     mark_status(s->body, u->status);
     Text f = {0}, args = {0};
-    put_params(e, u, find_scratch(e, u), &f, &args);
+    const bool scratch = find_scratch(e, u);
+    put_params(e, u, scratch, &f, &args);
     put(&f, ") {\n");
     if (u->status) put(&f, "    int st = 0;\n");
     if (u->parallel) put(&f, "    (void)threads;\n");
+    if (u->parallel && scratch) put(&f, "    (void)scratch_size;\n");
     bool outer = e->in_func;
     e->in_func = true;
     if (!u->parallel) put_scratch(e, &f, s->body, 1);

@@ -84,6 +84,9 @@ void put_top(Emit *e, Text *t, const char *header) {
     if (needs(e, "#math")) put(t, "#include <math.h>\n");
     if (needs(e, "#time")) put(t, "#include <time.h>\n");
     if (needs(e, "#string")) put(t, "#include <string.h>\n");
+    if (needs(e, "cnn_example"))
+        put(t, "#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n#if defined(__unix__) || defined(__APPLE__)\n#include <fcntl.h>\n#include <sys/mman.h>\n"
+               "#include <sys/stat.h>\n#include <unistd.h>\n#endif\n");
     put(t, "#ifdef _OPENMP\n#include <omp.h>\n#define CNN_THREAD (size_t)omp_get_thread_num()\n"
            "/* Where part i of n iterations begins, of so many parts. */\n"
            "#define CNN_CUT(n, i, parts) ((n) / (parts) * (i) + ((i) < (n) %% (parts) ? (i) : (n) %% (parts)))\n#else\n#define CNN_THREAD (size_t)0\n#endif\n\n");
@@ -125,6 +128,16 @@ static void put_weights_check(Emit *e, Text *t) {
            "    return 1;\n}\n\n");
 }
 
+// A program around the model. Weights are looked for where it runs.
+static void put_example(Emit *e, Text *t, bool file) {
+    const char *bin = with_ending(e->opt->output, ".bin"), *slash = strrchr(bin, '/');
+    need(e, "cnn_example");
+    put(t, "\n/* %s [INPUT]...: each the file of an input, raw numbers in row-major order; without one it is all zeros. */\n", e->prefix);
+    put(t, "int main(int argc, char **argv) {\n    const int64_t open_size = 1; /* of dimensions that the model leaves open */\n");
+    if (file) put(t, "    return cnn_example(&%s_model, \"%s\", open_size, argc, argv);\n}\n", e->prefix, slash ? slash + 1 : bin);
+    else put(t, "    return cnn_example(&%s_model, NULL, open_size, argc, argv);\n}\n", e->prefix);
+}
+
 bool emit_model(const Program *p, const Options *opt) {
     Emit *e = NEW(Emit);
     *e = (Emit){.p = p, .opt = opt, .prefix = c_name(opt->prefix ? opt->prefix : file_stem(opt->output))};
@@ -136,6 +149,7 @@ bool emit_model(const Program *p, const Options *opt) {
     Text api = {0}, h = {0}, c = {0};
     put_header(e, &h);
     put_api(e, &api);
+    if (opt->example) put_example(e, &api, file);
     const char *header = with_ending(opt->output, ".h"), *slash = strrchr(header, '/');
     put_top(e, &c, slash ? slash + 1 : header);
     put_parts(e, &c);
