@@ -442,7 +442,7 @@ static int bench(const Call *c) {
         printf("median %.*f ms  min %.*f ms  max %.*f ms  (%d runs, %d threads)\n", digits, ms[n / 2], digits, ms[0], digits,
                ms[n - 1], n, c->ctx.threads);
     }
-    if (status == CNN_OK && c->nests && !c->plan->median) profile_print(c->nests, n, total / n);
+    if (status == CNN_OK && c->nests && !c->plan->median) profile_print(c->nests, n, total / n, c->ctx.threads > 1 ? c->ctx.threads : 1);
     free(ms);
     return status;
 }

@@ -203,7 +203,8 @@ const char *exec_status(int status);
 
 void profile_reset(cnn_profile *p);
 /* The nests by their time; `ms`: of a whole run. */
-void profile_print(cnn_profile *p, int runs, double ms);
+void profile_print(cnn_profile *p, int runs, double ms, int threads);
+double peak_gflops(void); // peak.c: of one thread
 
 /* ---- tune.c ---- */
 
