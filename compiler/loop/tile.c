@@ -122,10 +122,14 @@ static double steps(const Tiling *t, int from) {
 // keeps, read once, by few rows.
 static void look_ahead(Tiling *t, const RowGroups *r) {
     int64_t tiles = 0, n;
-    if (t->inner || t->root->rows || !t->packed || t->packed->kind != B_WEIGHT || t->nouter || t->nbatch || t->nk == 0) return;
+    if (t->inner || t->root->rows || !t->packed || t->packed->kind != B_WEIGHT || t->nbatch || t->nk == 0) return;
     for (int i = 0; i < r->n; i++) {
         if (!e_is_const(r->g[i].count, &n)) return;
         tiles += n;
+    }
+    for (int i = 0; i < t->nouter; i++) {
+        if (tile_extent(t->outer[i]) < 0) return;
+        tiles *= tile_extent(t->outer[i]);
     }
     int64_t item = (int64_t)dt_size(t->dt), chunk = tile_extent(t->k[0]);
     if (t->kblock) chunk = chunk - (chunk - 1) / t->kchunk * t->kchunk; // of the last block, which is the shortest
@@ -137,7 +141,10 @@ static void look_ahead(Tiling *t, const RowGroups *r) {
 typedef enum { PANELS_OUTSIDE, PANELS_INSIDE, PANELS_IN_BLOCKS } Panels;
 
 static void rows_and_panels(Tiling *t, Loops *ls, Block *b, const RowGroups *r, Panels where) {
-    int64_t before = 0, n;
+    int64_t before = 0, tiles = 0, n;
+    Ex number = e_int(0); // of the first tile here, among all that a panel meets
+    for (int i = 0; i < r->n && t->ahead; i++) tiles += e_is_const(r->g[i].count, &n) ? n : 0;
+    for (int i = 0; i < t->nouter && t->ahead; i++) number = e_add(e_mul(number, t->outer[i]->extent), t->outer[i]);
     for (int i = 0; i < r->n; i++) {
         const RowGroup *g = &r->g[i];
         Ex tile = e_index(arena_printf("tile%d", t->l->next_local++), g->count);
@@ -147,7 +154,7 @@ static void rows_and_panels(Tiling *t, Loops *ls, Block *b, const RowGroups *r, 
             in = blocked(t, ls, b, tile, g->count, block_of(bytes, t));
         } else in = loop_over(t, ls, b, tile, g->count);
         if (where == PANELS_INSIDE) in = loop_over(t, ls, in, t->panel, t->panels);
-        if (t->ahead) tile_prefetch(t, in, e_add(e_int(before), tile));
+        if (t->ahead) tile_prefetch(t, in, e_add(e_scale(number, tiles), e_add(e_int(before), tile)));
         if (t->ahead && e_is_const(g->count, &n)) before += n;
         tile_kernel(t, in, e_add(g->first, e_scale(tile, g->rows)), g->rows, g->live);
     }
