@@ -361,7 +361,7 @@ struct Options {
     const char *dump;      // comma list of pass names
     const char *eval_dir;  // --eval DIR: input_*.pb and output_*.pb
     const char *emit_onnx;
-    bool exact, relax, portable, example, eval, grad, train, timing, profile;
+    bool exact, relax, portable, multi_target, example, eval, grad, train, timing, profile;
     const char *rng;       // philox (NULL) or mt19937
     const char *loss, *optimizer, *requires_grad, *freeze, *input_grad, *no_decay;
     int64_t batch;

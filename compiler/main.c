@@ -25,6 +25,9 @@ static const char help_text[] =
     "  --target NAME            tile sizes: native, generic, x86-64-v3, x86-64-v4, aarch64, cortex-m;\n"
     "                           the C is portable whatever the target\n"
     "  --tuned FILE             tiles by measurement: FILE is written by cnncc-run --tune\n"
+    "  --multi-target           C to be compiled without -march: on x86-64 Linux each function that computes is\n"
+    "                           there for AVX2 with FMA too (and for AVX-512 with --target x86-64-v4), and the\n"
+    "                           program takes the one for its processor when it starts\n"
     "  --portable               no vector extensions of gcc and clang\n"
     "  --example                with a main function: MODEL [INPUT]... runs it on files of raw numbers\n"
     "  --output NAME            also return this inner tensor (may be repeated)\n"
@@ -209,7 +212,7 @@ static bool *flag_of(Options *o, const char *name) {
         const char *name;
         bool *flag;
     } flags[] = {{"--exact", &o->exact},     {"--relax", &o->relax}, {"--portable", &o->portable},
-                 {"--example", &o->example}, {"--grad", &o->grad},   {"--train", &o->train},
+                 {"--example", &o->example}, {"--multi-target", &o->multi_target}, {"--grad", &o->grad},   {"--train", &o->train},
                  {"--timing", &o->timing}, {"--profile", &o->profile},
                  {"--frozen-bn", &o->frozen_bn}};
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
@@ -314,6 +317,7 @@ int main(int argc, char **argv) {
     if (o.output && (n < 3 || strcmp(o.output + n - 2, ".c") != 0))
         usage("the output's name must end in .c:", o.output);
     if (o.rng && strcmp(o.rng, "philox") && strcmp(o.rng, "mt19937")) usage("--rng is philox or mt19937, not", o.rng);
+    if (o.multi_target && o.portable) usage("--multi-target and --portable exclude each other", NULL);
     if (o.exact && o.relax) usage("--exact and --relax exclude each other", NULL);
     if (o.example && (o.grad || o.train)) usage("--example is a program that runs a model; docs/training.md shows one that trains", NULL);
     if (o.example && o.weights == W_EXTERN) usage("--example needs the weights: --weights inline or file", NULL);

@@ -173,6 +173,9 @@ static void put_profile(Emit *e, Text *call, const Stmt *s, int indent) {
     put(call, "));\n");
 }
 
+// In front of a function that is compiled for several processors. A parallel region's inside is another function.
+static const char *clones(const Emit *e) { return e->opt->multi_target ? "CNN_CLONES " : ""; }
+
 void put_func(Emit *e, Text *call, const Stmt *s, int indent) {
     Uses uses = {0}, *u = &uses;
     declare(u, s->body);
@@ -200,7 +203,7 @@ void put_func(Emit *e, Text *call, const Stmt *s, int indent) {
         id = e->nfunc++;
         names_put(&e->shared, key, id);
         if (s->text) put(&e->funcs, "/* %s */\n", s->text);
-        put(&e->funcs, "static %s %s_n%d(", u->status ? "int" : "void", e->family, id);
+        put(&e->funcs, "%sstatic %s %s_n%d(", strstr(f.s, "#pragma omp parallel") ? "" : clones(e), u->status ? "int" : "void", e->family, id);
         put_n(&e->funcs, f.s, f.n);
     }
     if (e->opt->profile) {
@@ -269,7 +272,7 @@ static const char *put_part(Emit *e, const Stmt *s, const Uses *u, const char *p
     int id = names_get(&e->shared, key);
     if (id < 0) {
         names_put(&e->shared, key, id = e->npart++);
-        put(&e->funcs, "static %s %s_p%d(", u->status ? "int" : "void", e->family, id);
+        put(&e->funcs, "%sstatic %s %s_p%d(", clones(e), u->status ? "int" : "void", e->family, id);
         put_n(&e->funcs, f.s, f.n);
     }
     return arena_printf("%s_p%d", e->family, id);
