@@ -56,10 +56,10 @@ static void start(const Options *opt, const char *name) {
     diag_pass = name;
 }
 
-static void dump_graph(const Options *opt, const char *pass, const Graph *g) {
+static void dump_graph(const Options *opt, const char *pass, Graph *g) {
     if (!listed(opt->dump, pass)) return;
     Text t = {0};
-    graph_print(&t, g);
+    graph_print(&t, graph_rebuild(g));
     printf("// after %s\n%s", pass, t.s ? t.s : "");
 }
 

@@ -107,5 +107,5 @@ void pass_fold(Graph *g, const Options *opt) {
     (void)opt;
     Choices c = { .growth = GROWTH };
     Rewrite rw = { .before = replaced, .branch = branch, .ctx = &c };
-    graph_adopt(g, graph_rebuild(graph_rewrite(g, g->parent, &rw)));
+    graph_adopt(g, graph_rewrite(g, g->parent, &rw));
 }

@@ -86,9 +86,17 @@ static int invariant(const Node *loop, Val ***which, void *ctx) {
     return h.n;
 }
 
+static bool has_loop(const Graph *g) {
+    for (int i = 0; i < g->nnode; i++) {
+        const Node *n = g->node[i];
+        if (n->op == P_loop || (n->op == P_if && (has_loop(n->region[0].g) || has_loop(n->region[1].g)))) return true;
+    }
+    return false;
+}
+
 void pass_hoist(Graph *g, const Options *opt) {
     enum { DEPTH = 8 }; // a loop's invariant may be one of the loop around it
-    for (int i = 0, moved = 1; i < DEPTH && moved; i++) {
+    for (int i = 0, moved = has_loop(g); i < DEPTH && moved; i++) {
         moved = 0;
         Rewrite rw = {.invariant = invariant, .ctx = &moved};
         Graph *by = graph_rewrite(g, g->parent, &rw);

@@ -73,5 +73,5 @@ static Val *after(Graph *g, Val *v, void *ctx) {
 void pass_simplify(Graph *g, const Options *opt) {
     simplify_exact = opt && opt->exact;
     Rewrite rw = { .after = after };
-    graph_adopt(g, graph_rebuild(graph_rewrite(g, g->parent, &rw)));
+    graph_adopt(g, graph_rewrite(g, g->parent, &rw));
 }
