@@ -5,7 +5,7 @@
 #   sh tests/run.sh                 all groups
 #   sh tests/run.sh unit models     some of them
 #
-# Groups: build unit schemas ulp golden probes conformance compilers sanitizers models grad text exporters fuzz.
+# Groups: build unit schemas ulp golden probes conformance compilers sanitizers models grad text examples exporters fuzz.
 # What is missing is installed (Debian, as root or with sudo): the compilers and libraries from
 # apt, Python packages into build/venv. JOBS sets the number of processes, CNNCC_BUILD the folder
 # where all is built (build), CNNCC_SHARED a folder of further model files (see tests/models).
@@ -261,6 +261,19 @@ test_grad() {
     own_script grad 900
 }
 test_text() { own_script text 300; }
+# The examples as a reader would run them, with less training.
+test_examples() {
+    install_packages dataset-fashion-mnist libpng-dev openmpi-bin libopenmpi-dev || {
+        if reachable; then bad examples 'the packages cannot be installed, though the registries answer'; else skip examples 'the packages are not to be had'; fi
+        return
+    }
+    CNNCC=$out/cnncc
+    export CNNCC
+    step 'example: training' timeout 600 sh examples/train/run.sh --epochs 1 --threads "$jobs" --at-least 0.8
+    step 'example: attack' timeout 600 sh examples/attack/run.sh --train 1500 --epochs 1 --threads "$jobs"
+    step 'example: ranks' timeout 600 sh examples/train/ranks.sh
+    unset CNNCC
+}
 test_exporters() { own_script exporters 1800; } # its packages are 9 gigabytes, most of it PyTorch's
 test_fuzz() { own_script fuzz 300; }
 
@@ -276,7 +289,7 @@ if need_venv; then
     venv=yes
 fi
 start=$(date +%s)
-[ $# -gt 0 ] || set -- build unit schemas ulp golden probes conformance compilers sanitizers models grad text exporters fuzz
+[ $# -gt 0 ] || set -- build unit schemas ulp golden probes conformance compilers sanitizers models grad text examples exporters fuzz
 for name in "$@"; do
     if ! command -v "test_$name" >/dev/null; then
         echo "tests/run.sh: no group '$name'" >&2
