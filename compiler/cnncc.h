@@ -60,6 +60,8 @@ _Noreturn void die(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 typedef struct { char *s; size_t n, cap; } Text;
 void put(Text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void put_n(Text *t, const char *s, size_t n);
+void put_c_string(Text *t, const char *s, size_t n); // as a C string literal
+const char *in_comment(const char *s);             // what of it may stand in a C comment, in one line
 void put_float(Text *t, double v, bool is_float); // exact C literal; (-1.0f/0.0f), (0.0f/0.0f)
 bool write_file(const char *path, const char *s, size_t n); // complete or not there
 

@@ -38,6 +38,26 @@ void put(Text *t, const char *fmt, ...) {
     t->n += (size_t)n;
 }
 
+void put_c_string(Text *t, const char *s, size_t n) {
+    put(t, "\"");
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)s[i];
+        if (c == '"' || c == '\\' || c == '?') put(t, "\\%c", c);
+        else if (c < 32 || c > 126) put(t, "\\%03o", c);
+        else put(t, "%c", c);
+    }
+    put(t, "\"");
+}
+
+const char *in_comment(const char *s) {
+    char *r = arena_strdup(s);
+    for (char *p = r; *p; p++) {
+        bool pair = p > r && ((p[-1] == '*' && *p == '/') || (p[-1] == '/' && *p == '*') || (p[-1] == '?' && *p == '?'));
+        if (pair || *p < 32 || *p > 126) *p = '_';
+    }
+    return r;
+}
+
 // The shortest decimal that reads back as the same value.
 void put_float(Text *t, double v, bool is_float) {
     const char *f = is_float ? "f" : "";

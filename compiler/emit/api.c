@@ -7,7 +7,7 @@
 
 enum { HEAP_DEFAULT = 1 << 16 };
 
-const char *c_name(const char *name) {
+static const char *identifier(const char *name) {
     static const char *const taken[] = {"int", "float", "double", "char", "for", "if", "do", "in", "out", "st", "work", "ctx", "threads",
                                         "auto", "long", "short", "void", "const", "static", "while", "default", "return", "switch",
                                         "case", "break", "register", "union", "struct", "enum", "signed", "unsigned", "inline",
@@ -22,6 +22,22 @@ const char *c_name(const char *name) {
             break;
         }
     return intern(t.s);
+}
+
+// Names that differ stay different: what is left of a-b and of a_b would be one identifier.
+const char *c_name(const char *name) {
+    static NameTable made, taken;
+    static const char **all;
+    static int n, cap;
+    const char *key = intern(name ? name : ""), *first, *c;
+    int at = names_get(&made, key);
+    if (at >= 0) return all[at];
+    first = c = identifier(name);
+    for (int k = 2; names_get(&taken, c) >= 0; k++) c = intern(arena_printf("%s_%d", first, k));
+    names_put(&taken, c, n);
+    names_put(&made, key, n);
+    PUSH(all, n, cap, c);
+    return c;
 }
 
 const char *c_var(Ex var) {
@@ -97,7 +113,7 @@ static void put_shape_comment(Text *t, const Val *v) {
         return;
     }
     put(t, "/* %s [", dt_onnx_name(v->dt));
-    for (int k = 0; k < v->rank; k++) put(t, "%s%s", k ? ", " : "", e_str(v->shape[k]));
+    for (int k = 0; k < v->rank; k++) put(t, "%s%s", k ? ", " : "", in_comment(e_str(v->shape[k])));
     put(t, "] */");
 }
 
@@ -150,8 +166,8 @@ static void put_state_help(Emit *e, Text *t) {
     for (int i = 0; i < p->nstate; i++) {
         const State *s = &p->state[i];
         put(t, "   %s, %s: ", field(p->g, s->in, true), field(p->g, s->out, false));
-        if (s->axis >= 0) put(t, "grows along axis %d up to %s; ", s->axis, e_str(s->cap));
-        put(t, "%s bytes\n", e_str(e_scale(state_room(p, s), (int64_t)dt_size(p->g->in[s->in]->dt))));
+        if (s->axis >= 0) put(t, "grows along axis %d up to %s; ", s->axis, in_comment(e_str(s->cap)));
+        put(t, "%s bytes\n", in_comment(e_str(e_scale(state_room(p, s), (int64_t)dt_size(p->g->in[s->in]->dt)))));
     }
     put(t, "*/\n");
 }
@@ -229,10 +245,7 @@ void put_header(Emit *e, Text *t) {
     put_state_help(e, t);
     put(t, "\nextern const cnn_model %s_model;\n", m);
     for (int i = 0; i + 1 < g->nmeta; i += 2) {
-        put(t, "/* %s: ", g->meta[i]);
-        for (const char *s = g->meta[i + 1]; *s; s++)
-            if (!(s[0] == '*' && s[1] == '/')) put(t, "%c", *s);
-        put(t, " */\n");
+        put(t, "/* %s: %s */\n", in_comment(g->meta[i]), in_comment(g->meta[i + 1]));
     }
     put(t, "\n#ifdef __cplusplus\n}\n#endif\n#endif\n");
 }
@@ -264,7 +277,10 @@ static void put_ports(Emit *e, Text *t, bool input) {
     put(t, "static const cnn_port %s_%s_ports[] = {\n", m, what);
     for (int i = 0; i < n; i++) {
         const Val *v = input ? g->in[i] : g->out[i];
-        put(t, "    {\"%s\", %s, %d, %d, %s_%s%d_dim, %s_%s%d_sym},\n", input ? v->name : out_name(g, i), port_kind(v), (int)v->dt, v->rank, m,
+        const char *name = input ? v->name : out_name(g, i);
+        put(t, "    {");
+        put_c_string(t, name, strlen(name));
+        put(t, ", %s, %d, %d, %s_%s%d_dim, %s_%s%d_sym},\n", port_kind(v), (int)v->dt, v->rank, m,
             what, i, m, what, i);
     }
     put(t, "};\n");
@@ -293,7 +309,7 @@ static void put_place(Emit *e, Text *t) {
     for (int i = 0; i < p->nstack; i++) {
         put(t, "        ");
         put_ex(e, t, p->stack[i].bytes);
-        put(t, ", /* %s */\n", p->stack[i].buf->name);
+        put(t, ", /* %s */\n", in_comment(p->stack[i].buf->name));
     }
     put(t, "    };\n    return cnn_stack(%d, size, below, place);\n}\n\n", p->nstack);
 }
@@ -360,7 +376,7 @@ static void put_guards(Emit *e, Text *t) {
         if (op[q->kind]) put(t, "    if (%s%s%s) return CNN_ESHAPE;", a.s, op[q->kind], b.s);
         else if (q->kind == G_BROADCAST) put(t, "    if (%s != %s && %s != 1) return CNN_ESHAPE;", a.s, b.s, b.s);
         else put(t, "    if ((%s) %% (%s) != 0) return CNN_ESHAPE;", a.s, b.s);
-        put(t, " /* %s */\n", q->what);
+        put(t, " /* %s */\n", in_comment(q->what));
     }
 }
 
@@ -547,7 +563,10 @@ void put_api(Emit *e, Text *t) {
     if (has_plain(e, file)) put_plain(e, t);
     if (nsym) {
         put(t, "static const char *const %s_sym[] = {", m);
-        for (int i = 0; i < nsym; i++) put(t, "%s\"%s\"", i ? ", " : "", sym[i]->name);
+        for (int i = 0; i < nsym; i++) {
+            put(t, "%s", i ? ", " : "");
+            put_c_string(t, sym[i]->name, strlen(sym[i]->name));
+        }
         put(t, "};\n");
     }
     put_state_list(e, t);

@@ -366,7 +366,7 @@ static void put_stmt(Emit *e, Text *t, const Stmt *s, int indent) {
     case ST_COMMENT:
         if (!s->text) return;
         indent_by(t, indent);
-        put(t, "/* %s */\n", s->text);
+        put(t, "/* %s */\n", in_comment(s->text));
         return;
     case ST_BLOCK:
         indent_by(t, indent);

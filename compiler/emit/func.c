@@ -202,7 +202,7 @@ void put_func(Emit *e, Text *call, const Stmt *s, int indent) {
     if (!shared) {
         id = e->nfunc++;
         names_put(&e->shared, key, id);
-        if (s->text) put(&e->funcs, "/* %s */\n", s->text);
+        if (s->text) put(&e->funcs, "/* %s */\n", in_comment(s->text));
         put(&e->funcs, "%sstatic %s %s_n%d(", strstr(f.s, "#pragma omp parallel") ? "" : clones(e), u->status ? "int" : "void", e->family, id);
         put_n(&e->funcs, f.s, f.n);
     }
@@ -212,7 +212,7 @@ void put_func(Emit *e, Text *call, const Stmt *s, int indent) {
     }
     indent_by(call, indent);
     put(call, u->status ? "if ((st = %s_n%d(%s))) return st;" : "%s_n%d(%s);", e->family, id, args.s ? args.s : "");
-    if (shared && s->text) put(call, " /* %s */", s->text);
+    if (shared && s->text) put(call, " /* %s */", in_comment(s->text));
     put(call, "\n");
     if (e->opt->profile) put_profile(e, call, s, indent);
 }

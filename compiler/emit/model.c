@@ -75,9 +75,9 @@ void put_vectors(Emit *e, Text *t) {
 void put_top(Emit *e, Text *t, const char *header) {
     const Graph *g = e->p->g;
     close_needs(e);
-    put(t, "/* Made by cnncc from %s: %s.\n", diag_file ? diag_file : "a graph", model_domain_opset ? model_domain_opset : "");
+    put(t, "/* Made by cnncc from %s: %s.\n", in_comment(diag_file ? diag_file : "a graph"), in_comment(model_domain_opset ? model_domain_opset : ""));
     put(t, "   %d nodes in %d nests; work area ", g->nnode, e->nnest);
-    put(t, "%s bytes%s.\n", e->p->work_size ? e_str(e->p->work_size) : "of as many as the extents take,", e->p->nslot ? ", and what the data take" : "");
+    put(t, "%s bytes%s.\n", e->p->work_size ? in_comment(e_str(e->p->work_size)) : "of as many as the extents take,", e->p->nslot ? ", and what the data take" : "");
     put(t, "   Compile with -std=gnu11 -O3 -march=native -ffp-contract=fast -fno-math-errno -fno-trapping-math -fopenmp\n"
            "   (the results do not depend on them but for rounding). */\n");
     put(t, "#include \"%s\"\n", header);

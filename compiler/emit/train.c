@@ -86,7 +86,7 @@ static const char *output_field(const char *name) { return c_name(starts(name, "
 
 static void put_extents(Text *t, const Val *v) {
     put(t, "[");
-    for (int k = 0; k < v->rank; k++) put(t, "%s%s", k ? ", " : "", fixed_extent(v->shape[k]) < 0 ? "n" : e_str(v->shape[k]));
+    for (int k = 0; k < v->rank; k++) put(t, "%s%s", k ? ", " : "", fixed_extent(v->shape[k]) < 0 ? "n" : in_comment(e_str(v->shape[k])));
     put(t, "]");
 }
 

@@ -8,15 +8,6 @@ enum { INLINE_VALUES = 1 << 18, HEADER = 64 }; // elements; bytes
 
 static size_t real_size(const Params *p) { return dt_size(p->dt); }
 
-static void put_quoted(Text *t, const char *s) { // as a C literal
-    for (; *s; s++) {
-        unsigned char c = (unsigned char)*s;
-        if (c == '"' || c == '\\' || c == '?') put(t, "\\%c", c);
-        else if (c < 32 || c > 126) put(t, "\\%03o\"\"", c);
-        else put(t, "%c", c);
-    }
-}
-
 void put_param_table(Emit *e, Text *t, const Params *p) {
     const char *m = e->prefix;
     for (int i = 0; i < p->n; i++) {
@@ -27,9 +18,9 @@ void put_param_table(Emit *e, Text *t, const Params *p) {
     put(t, "const cnn_param %s_params[] = {\n", m);
     for (int i = 0; i < p->n; i++) {
         const Param *q = &p->v[i];
-        put(t, "    {\"");
-        put_quoted(t, q->name);
-        put(t, "\", %d, %d, %s_dim%d, %lld, %lld, %d, %d, ", (int)q->kind, q->rank, m, i, (long long)q->offset, (long long)q->n, q->decays, (int)q->init.kind);
+        put(t, "    {");
+        put_c_string(t, q->name, strlen(q->name));
+        put(t, ", %d, %d, %s_dim%d, %lld, %lld, %d, %d, ", (int)q->kind, q->rank, m, i, (long long)q->offset, (long long)q->n, q->decays, (int)q->init.kind);
         put_float(t, q->init.scale, false);
         put(t, "},\n");
     }
@@ -233,8 +224,7 @@ void put_export(Emit *e, Text *t, const Params *p) {
         const Param *q = &p->v[order[i]];
         put(t, "    if ((st = write(user, from + %lld, %lld))) return st;\n", (long long)at, (long long)(q->init.file_at - at));
         put(t, "    if ((st = %s_put_%s(t->params + %lld, %lld, write, user))) return st; /* ", m, dt_name(q->init.file_type), (long long)q->offset, (long long)q->n);
-        for (const char *s = q->name; *s; s++) put(t, "%c", *s == '*' || *s < 32 ? '_' : *s);
-        put(t, " */\n");
+        put(t, "%s */\n", in_comment(q->name));
         at = q->init.file_at + q->n * (int64_t)dt_size(q->init.file_type);
     }
     put(t, "    return write(user, from + %lld, size - %lld);\n}\n\n", (long long)at, (long long)at);

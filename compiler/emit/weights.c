@@ -25,14 +25,9 @@ uint64_t weights_layout(Emit *e, bool file) {
 }
 
 static void put_string(Text *t, const DataStr *s) {
-    put(t, "{\"");
-    for (size_t i = 0; i < s->n; i++) {
-        unsigned char c = (unsigned char)s->p[i];
-        if (c == '"' || c == '\\' || c == '?') put(t, "\\%c", c);
-        else if (c < 32 || c > 126) put(t, "\\%03o", c);
-        else put(t, "%c", c);
-    }
-    put(t, "\", %zu}", s->n);
+    put(t, "{");
+    put_c_string(t, s->p, s->n);
+    put(t, ", %zu}", s->n);
 }
 
 static void put_complex(Emit *e, Text *t, const Data *d, size_t i) {
@@ -60,7 +55,7 @@ void put_weights(Emit *e, Text *t) {
         if (!is_used(b) || (b->offset && b->dt != STR)) continue;
         const Data *d = buf_data(b);
         put(t, "/* ");
-        for (int k = 0; k < b->rank; k++) put(t, "%s%s", k ? " x " : "", e_str(b->shape[k]));
+        for (int k = 0; k < b->rank; k++) put(t, "%s%s", k ? " x " : "", in_comment(e_str(b->shape[k])));
         put(t, " */\nstatic const %s %s[%zu] = {", c_type(b->dt), b->name, d->n);
         for (size_t k = 0; k < d->n; k++) {
             put(t, k % 12 == 0 ? "\n    " : " ");
