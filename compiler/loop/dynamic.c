@@ -132,7 +132,8 @@ static void lower_guards(Lower *l, Block *b) {
         const Guard *q = &l->g->guard[i];
         if (l->guarded[i] || !all_among(l->prog, q->a, l->prog->nhave) || !all_among(l->prog, q->b, l->prog->nhave)) continue;
         l->guarded[i] = true;
-        if (q->kind == G_GE && q->b->kind == X_LOAD && !have_bound(l->prog, q->b)) set_bound(l->prog, q->b, q->a);
+        bool bounds = q->kind == G_GE && q->b->kind == X_LOAD && q->b->val->node->g == l->g && known_at_entry(l->prog, q->a); // checked before all use
+        if (bounds && !have_bound(l->prog, q->b)) set_bound(l->prog, q->b, q->a);
         if (l->up || !known_at_entry(l->prog, q->a) || !known_at_entry(l->prog, q->b)) lower_guard(l, q, b);
     }
 }

@@ -114,6 +114,21 @@ static void all_candidates(const Stmt *s, Buf **in, int *n) {
     }
 }
 
+static bool loads(const Sx *x, const Buf *b) {
+    if (!x) return false;
+    if (x->buf == b) return true;
+    for (int i = 0; i < x->n; i++)
+        if (loads(x->a[i], b)) return true;
+    return false;
+}
+
+// Whether the nest reads what it has written, as partial sums are: then its result is there before it is done.
+static bool reads(const Stmt *s, const Buf *b) {
+    for (; s; s = s->next)
+        if (loads(s->value, b) || reads(s->body, b) || reads(s->els, b)) return true;
+    return false;
+}
+
 // The result takes the place of an operand that dies here and is read only where it is written.
 static void in_place(Stmt *s, int *step) {
     for (; s; s = s->next) {
@@ -131,7 +146,7 @@ static void in_place(Stmt *s, int *step) {
         int n = 0, nat = 0;
         if (!out || out->kind != B_WORK || out->alias || out->apart || out->first != now) continue;
         find_stores(s->body, out, at, &nat);
-        if (nat < 1 || nat > MAX_STORES) continue;
+        if (nat < 1 || nat > MAX_STORES || reads(s->body, out)) continue;
         all_candidates(s->body, in, &n);
         for (int i = 0; i < n; i++) {
             InPlace c = {in[i], at, nat, true};
