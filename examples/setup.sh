@@ -52,3 +52,13 @@ setup_fail() {
     rm -f "$setup_log"
     return 1
 }
+
+# fashion_mnist FOLDER  unpacks the images and labels of Fashion-MNIST into it. FASHION_MNIST: where the packed files
+# are, if not where Debian's package puts them.
+fashion_mnist() {
+    setup_data=${FASHION_MNIST:-/usr/share/datasets/fashion-mnist}
+    [ -d "$setup_data" ] || install_packages dataset-fashion-mnist || return 1
+    for setup_file in train-images-idx3-ubyte train-labels-idx1-ubyte t10k-images-idx3-ubyte t10k-labels-idx1-ubyte; do
+        [ -f "$1/$setup_file" ] || gzip -dc "$setup_data/$setup_file.gz" >"$1/$setup_file" || return 1
+    done
+}

@@ -19,58 +19,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../fashion/data.h"
 #include "gradient.h"
 #include "trainer.h"
 
-enum { SIDE = 28, PIXELS = SIDE * SIDE, CLASSES = 10, BATCH = TRAINER_BATCH, ZOOM = 4, GAP = 8, CELL = SIDE * ZOOM + GAP };
+enum { BATCH = TRAINER_BATCH, ZOOM = 4, GAP = 8, CELL = SIDE * ZOOM + GAP };
 
-static const char *const class_name[CLASSES] = {
-    "T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
-};
 static const float strength[] = {0, 0.01f, 0.02f, 0.05f, 0.1f};
 enum { STRENGTHS = sizeof strength / sizeof *strength };
-
-typedef struct { size_t count; uint8_t *pixels, *labels; } Images;
-
-static void fail(const char *what, const char *which) {
-    fprintf(stderr, "attack: %s %s\n", what, which);
-    exit(1);
-}
-
-static void *memory(size_t size) { // at a multiple of 64
-    void *p = aligned_alloc(64, (size + 63) / 64 * 64);
-    if (!p) fail("no memory for", "the network");
-    memset(p, 0, (size + 63) / 64 * 64);
-    return p;
-}
-
-static uint8_t *read_file(const char *folder, const char *name, size_t skip, size_t *size) {
-    char path[4096];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    FILE *f = fopen(path, "rb");
-    if (!f) fail("cannot read", path);
-    fseek(f, 0, SEEK_END);
-    long n = ftell(f);
-    if (n < (long)skip || fseek(f, (long)skip, SEEK_SET)) fail("too short:", path);
-    *size = (size_t)n - skip;
-    uint8_t *p = malloc(*size + 1);
-    if (!p || fread(p, 1, *size, f) != *size) fail("cannot read", path);
-    fclose(f);
-    return p;
-}
-
-static Images read_images(const char *folder, const char *set) {
-    char name[64];
-    size_t size, labels;
-    Images im;
-    snprintf(name, sizeof name, "%s-images-idx3-ubyte", set);
-    im.pixels = read_file(folder, name, 16, &size);
-    snprintf(name, sizeof name, "%s-labels-idx1-ubyte", set);
-    im.labels = read_file(folder, name, 8, &labels);
-    im.count = size / PIXELS;
-    if (im.count != labels) fail("images and labels differ in number:", set);
-    return im;
-}
 
 // ---- the gradient by the image --------------------------------------------------------------------
 
@@ -209,13 +165,6 @@ static void picture(Net *net, const Images *im, const char *folder) {
 }
 
 // ---- training against attacks -----------------------------------------------------------------------
-
-static uint64_t random_bits(uint64_t *s) {
-    uint64_t z = (*s += UINT64_C(0x9e3779b97f4a7c15));
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
 
 // Each batch as it is and attacked, in one step each; the attacks' strength is drawn up to 0.1.
 static void harden(Net *net, const Images *im, size_t images, int epochs) {

@@ -10,16 +10,12 @@ set -eu
 cd "$(dirname "$0")/../.."
 . examples/setup.sh
 out=build/examples/attack
-data=${FASHION_MNIST:-/usr/share/datasets/fashion-mnist}
 cnncc=${CNNCC:-build/cnncc}
 cc=${CC:-clang-19}
 flags='-std=gnu11 -O3 -march=native -ffp-contract=fast -fno-math-errno -fno-trapping-math -fopenmp'
 mkdir -p "$out"
-[ -d "$data" ] || install_packages dataset-fashion-mnist
 install_packages libpng-dev
-for file in train-images-idx3-ubyte train-labels-idx1-ubyte t10k-images-idx3-ubyte t10k-labels-idx1-ubyte; do
-    [ -f "$out/$file" ] || gzip -dc "$data/$file.gz" >"$out/$file"
-done
+fashion_mnist "$out"
 net=examples/fashion/convnet.onnx
 "$cnncc" $net --train --loss cross_entropy --optimizer adam --batch 50 --weights inline -o "$out/trainer.c"
 "$cnncc" $net --grad --loss cross_entropy --input-grad image --batch 50 --dtype f32 -o "$out/gradient.c"

@@ -17,15 +17,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../fashion/data.h"
 #include "convnet.h"
 
-enum { SIDE = 28, PIXELS = SIDE * SIDE, CLASSES = 10, BATCH = CONVNET_BATCH, VALIDATION = 5000 };
-
-static const char *const class_name[CLASSES] = {
-    "T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
-};
-
-typedef struct { size_t count; uint8_t *pixels, *labels; } Images;
+enum { BATCH = CONVNET_BATCH, VALIDATION = 5000 };
 
 typedef struct {
     const char *data, *resume, *checkpoint, *model, *export;
@@ -34,51 +29,10 @@ typedef struct {
     double rate, at_least;
 } Options;
 
-static void fail(const char *what, const char *which) {
-    fprintf(stderr, "train: %s %s\n", what, which);
-    exit(1);
-}
-
 static double seconds(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
-static void *memory(size_t size) { // at a multiple of 64
-    void *p = aligned_alloc(64, (size + 63) / 64 * 64);
-    if (!p) fail("no memory for", "the training");
-    return p;
-}
-
-// ---- data ---------------------------------------------------------------------------------------
-
-static uint8_t *read_file(const char *folder, const char *name, size_t skip, size_t *size) {
-    char path[4096];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    FILE *f = fopen(path, "rb");
-    if (!f) fail("cannot read", path);
-    fseek(f, 0, SEEK_END);
-    long n = ftell(f);
-    if (n < (long)skip || fseek(f, (long)skip, SEEK_SET)) fail("too short:", path);
-    *size = (size_t)n - skip;
-    uint8_t *p = malloc(*size + 1);
-    if (!p || fread(p, 1, *size, f) != *size) fail("cannot read", path);
-    fclose(f);
-    return p;
-}
-
-static Images read_images(const char *folder, const char *set) {
-    char name[64];
-    size_t size, labels;
-    Images im;
-    snprintf(name, sizeof name, "%s-images-idx3-ubyte", set);
-    im.pixels = read_file(folder, name, 16, &size);
-    snprintf(name, sizeof name, "%s-labels-idx1-ubyte", set);
-    im.labels = read_file(folder, name, 8, &labels);
-    im.count = size / PIXELS;
-    if (im.count != labels) fail("images and labels differ in number:", set);
-    return im;
 }
 
 // ---- batches ------------------------------------------------------------------------------------
@@ -94,13 +48,6 @@ static const convnet_batch *fill(Batch *to, const Images *im, const uint32_t *or
     }
     to->b = (convnet_batch){(int64_t)n, to->x, to->target};
     return &to->b;
-}
-
-static uint64_t random_bits(uint64_t *s) {
-    uint64_t z = (*s += UINT64_C(0x9e3779b97f4a7c15));
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
 }
 
 // The same order for the same seed and epoch, so that a resumed training sees what it would have seen.

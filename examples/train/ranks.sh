@@ -6,13 +6,10 @@ set -eu
 cd "$(dirname "$0")/../.."
 . examples/setup.sh
 out=build/examples/ranks
-data=${FASHION_MNIST:-/usr/share/datasets/fashion-mnist}
 flags='-std=gnu11 -O3 -march=native -ffp-contract=fast -fno-math-errno -fno-trapping-math'
 mkdir -p "$out"
-install_packages openmpi-bin libopenmpi-dev dataset-fashion-mnist
-for file in train-images-idx3-ubyte train-labels-idx1-ubyte; do
-    [ -f "$out/$file" ] || gzip -dc "$data/$file.gz" >"$out/$file"
-done
+install_packages openmpi-bin libopenmpi-dev
+fashion_mnist "$out"
 "${CNNCC:-build/cnncc}" examples/fashion/convnet.onnx --train --loss cross_entropy --optimizer adam --batch 32 -o "$out/convnet.c"
 # shellcheck disable=SC2086  # flags is a list of words
 OMPI_CC=${CC:-clang-19} mpicc $flags -I"$out" examples/train/ranks.c "$out/convnet.c" -o "$out/ranks"

@@ -11,15 +11,11 @@ set -eu
 cd "$(dirname "$0")/../.."
 . examples/setup.sh
 out=build/examples/train
-data=${FASHION_MNIST:-/usr/share/datasets/fashion-mnist}
 cnncc=${CNNCC:-build/cnncc}
 cc=${CC:-clang-19}
 flags='-std=gnu11 -O3 -march=native -ffp-contract=fast -fno-math-errno -fno-trapping-math -fopenmp'
 mkdir -p "$out"
-[ -d "$data" ] || install_packages dataset-fashion-mnist
-for file in train-images-idx3-ubyte train-labels-idx1-ubyte t10k-images-idx3-ubyte t10k-labels-idx1-ubyte; do
-    [ -f "$out/$file" ] || gzip -dc "$data/$file.gz" >"$out/$file"
-done
+fashion_mnist "$out"
 "$cnncc" examples/fashion/convnet.onnx --train --loss cross_entropy --optimizer adam --batch 32 -o "$out/convnet.c"
 # shellcheck disable=SC2086  # flags is a list of words
 "$cc" $flags -I"$out" examples/train/fashion.c "$out/convnet.c" -o "$out/train"
