@@ -246,14 +246,54 @@ static bool pack_rows(const Tiling *t) {
     return e_is_const(tile_stride(t->off[0], t->k[t->nk - 1]), &s) && (s >= 64 || s <= -64) && tile_guess(t->row) >= 16;
 }
 
+// Panels side by side that keep the multipliers busy where a symbolic number of rows turns out to be one. 0: no such case.
+static int lone_row(const Tiling *t) {
+    enum { BUSY = 8 }; // vectors
+    int64_t panels = 0;
+    if (!t->row || tile_extent(t->row) >= 0 || t->row->extent->lo > 1 || t->nv >= BUSY) return 0;
+    if (!t->packed || t->packed->kind != B_WEIGHT || t->inner || t->root->rows || t->sums) return 0;
+    int n = (BUSY + t->nv - 1) / t->nv;
+    return !e_is_const(t->panels, &panels) || panels < 2 ? 0 : panels < n ? (int)panels : n;
+}
+
+// The panels from `from` on, `joined` at a time, for the only row.
+static void one_row(const Tiling *t, Loops *ls, Block *b, int joined, int64_t from, int64_t count) {
+    Tiling *w = NEW(Tiling);
+    Ex panel = e_index(arena_printf("p%d", t->l->next_local++), e_int(count));
+    *w = *t;
+    w->joined = joined, w->nv *= joined;
+    w->panel = e_add(panel, e_int(from));
+    if (count == 0) return;
+    b = loop_over(w, ls, b, panel, e_int(count));
+    for (int i = 0; i < w->nouter; i++) b = loop_over(w, ls, b, w->outer[i], w->outer[i]->extent);
+    tile_kernel(w, b, e_int(0), 1, NULL);
+}
+
+static Block *if_one_row(Tiling *t, Block *b, int joined) {
+    int64_t panels = 0;
+    Range *g = NEW(Range);
+    Loops most = {0}, rest = {0};
+    e_is_const(t->panels, &panels);
+    *g = (Range){e_sub(t->row->extent, e_int(1)), e_int(1)};
+    Stmt *s = append(b, (Stmt){.kind = ST_IF, .nguard = 1, .guard = g});
+    Block *one = block_new(b), *more = block_new(b);
+    one->tail = &s->body;
+    more->tail = &s->els;
+    one_row(t, &most, one, joined, 0, panels / joined);
+    one_row(t, &rest, one, 1, panels / joined * joined, panels % joined);
+    mark_parallel(t, &most);
+    return more;
+}
+
 static void emit_tree(Tiling *t, Block *b) {
     Loops *ls = &(Loops){0};
     Stmt *pack = NULL;
     RowGroups rows = rows_of(t);
     for (int i = 0; i < t->nbatch; i++) b = loop_over(t, ls, b, t->batch[i], t->batch[i]->extent);
-    int nbatch = ls->n, at = 0;
+    int nbatch = ls->n, at = 0, joined = lone_row(t);
     if (t->pack && !t->packed) pack = tile_pack_run(t, b);
     if (pack && t->inner) t->packed->scratch = true;
+    if (joined) b = if_one_row(t, b, joined);
     if (pack_rows(t)) tile_pack_rows(t, b, rows.g, rows.n);
     block_sum(t);
     if (t->kblock) b = for_loop(b, t->kblock, e_int(0), t->kblocks, 1, NULL);

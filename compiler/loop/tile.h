@@ -61,6 +61,7 @@ typedef struct {
     TileForms *forms;              // every form is noted here, or NULL
     const char *label;             // key and form, for --profile; or NULL
     Ex panels, panel;              // of nv*lanes lanes each; the loop over them
+    int joined;                    // packed panels that one panel is made of; 0: one
     bool pack;                     // b is packed: [batch][panel][k][nv*lanes]
     Buf *packed;
     Ex fixed[2], from[2], to[2]; int nfixed; // loops of which only a part runs: the root's rows

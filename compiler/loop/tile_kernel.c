@@ -38,9 +38,11 @@ static Ex size_of(const Ex *var, int n) {
 static Sx *load_b(const Kernel *k, int j) {
     const Tiling *t = k->t;
     if (!t->packed) return sx_load(t->buf[1], fixed(k, e_subst(t->off[1], t->lane, lane_at(t, j))), t->lanes);
+    int joined = t->joined ? t->joined : 1, nv = t->nv / joined; // of a packed panel
     Ex at = t->packed->kind == B_WEIGHT ? e_mul(linear(t->batch, t->nbatch), t->panels) : e_int(0);
-    at = e_add(e_mul(e_add(at, t->panel), size_of(t->k, t->nk)), linear(t->k, t->nk));
-    return sx_load(t->packed, fixed(k, e_add(e_mul(at, e_int(tile_width(t))), e_int(j * t->lanes))), t->lanes);
+    Ex panel = e_add(e_scale(t->panel, joined), e_int(j / nv));
+    at = e_add(e_mul(e_add(at, panel), size_of(t->k, t->nk)), linear(t->k, t->nk));
+    return sx_load(t->packed, fixed(k, e_add(e_scale(at, (int64_t)nv * t->lanes), e_int(j % nv * t->lanes))), t->lanes);
 }
 
 // Where the panel's part of this block begins in a packed operand.
