@@ -239,7 +239,7 @@ Graph *graph_new(Graph *parent);
 Val *b_input(Graph *g, const char *name, DType dt, int rank, const Ex *shape);
 Val *b_param(Graph *g, Val *like); // a region's parameter of that type
 Val *b_const(Graph *g, Data *d, int rank, const Ex *shape);
-Val *b_initializer(Graph *g, const char *name, Data *d, int rank, const Ex *shape, int flag); // a const that is merged with no other; flag 1: may be trained, 2: statistics
+Val *b_initializer(Graph *g, const char *name, Data *d, int rank, const Ex *shape, int flag); // a const that is merged with no other; flag 1: may be trained, 2: statistics, 3: an adapter
 Val *b_dims(Graph *g, DType dt, int rank, const Ex *shape, const Ex *elems); // integer tensor of expressions
 Val *b_iota(Graph *g, DType dt, Ex n);                         // [n]: 0, 1, …
 Val *b_random(Graph *g, int rank, const Ex *shape, uint64_t seed, bool has_seed); // u32 bits, never merged
@@ -310,11 +310,17 @@ extern uint64_t model_file_size, model_file_hash; // FNV-1a of its bytes; of --t
 // ---- import/init.c, train/: what is trained -------------------------------------------------------------------
 // How a parameter starts at random: uniform in +-scale, normal with deviation scale, or the constant.
 typedef enum { INIT_CONSTANT, INIT_UNIFORM, INIT_NORMAL } InitKind;
-typedef struct { InitKind kind; double scale; int64_t file_at; DType file_type; } Init; // file_at: where the elements are in the model's file, as raw bytes; -1: elsewhere
+typedef enum { SIDE_NONE, SIDE_UP, SIDE_ACROSS } LoraSide;
+// file_at: where the elements are in the model's file, as raw bytes; -1: elsewhere. adapted: a weight with adapters
+// (import/lora.c). Of an adapter: which of the two it is, their rank, and the factor of their product.
+typedef struct { InitKind kind; double scale; int64_t file_at; DType file_type; bool adapted; LoraSide side; int64_t rank; double merge; } Init;
 typedef enum { PARAM_TRAINED, PARAM_STATISTIC, PARAM_FROZEN } ParamKind;
 typedef struct { const char *name; ParamKind kind; const Data *data; int rank; const Ex *shape; int64_t offset, n; Init init; bool decays; } Param;
 // The parameters of a model in the order of their one buffer; sizes in elements.
 typedef struct { Param *v; int n, cap; int64_t trained, total; DType dt; } Params;
+const Param *param_find(const Params *p, const char *name); // NULL: there is none
+const Param *param_adapter(const Params *p, const Param *w, LoraSide side); // of the adapted weight w
+bool param_changes(const Param *q);                           // whether the model's weight of that name is another after training
 void train_program(Graph *g, const Options *opt, Params *p); // train/train.c: one entry of --train; the first, ENTRY_STEP, decides p
 
 // ---- opt/, train/, loop/: passes over the graph, driver.c's table ---------------------------------------------
@@ -353,6 +359,7 @@ typedef struct { const char *name; bool upper; int64_t n; } DimFix;
 typedef struct { const char *name; const char *dims; } ShapeFix;
 typedef struct { const char *name; const char *file; } ValueFix; // --value: what an input always is
 typedef enum { ENTRY_NONE, ENTRY_STEP, ENTRY_EVAL, ENTRY_PREDICT } TrainEntry; // loss and gradients; loss and outputs; outputs
+typedef struct { const char *regex; int64_t rank; double alpha; } Lora; // --lora
 typedef struct { const char *past, *present; int64_t cap; } StateOpt; // --state: cap 0: not given
 struct Options {
     const char *model, *output, *prefix, *target;
@@ -361,6 +368,7 @@ struct Options {
     ShapeFix *shape; int nshape;
     ValueFix *value; int nvalue;
     StateOpt *state; int nstate;
+    Lora *lora; int nlora;
     const char *dump;      // comma list of pass names
     const char *eval_dir;  // --eval DIR: input_*.pb and output_*.pb
     const char *emit_onnx;

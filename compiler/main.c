@@ -65,6 +65,7 @@ static const char more_help_text[] =
     "  --batch N                examples of a full batch; the first dimension of inputs where it is 1 or open\n"
     "  --requires-grad REGEX    parameters by name; --freeze REGEX others; --no-decay REGEX: without weight decay;\n"
     "                           --input-grad NAME,... of inputs (with --grad)\n"
+    "  --lora REGEX:RANK[/ALPHA] train two thin matrices beside each weight of that name instead of it (may be repeated)\n"
     "  --frozen-bn              BatchNormalization as in use; --bn-momentum onnx or pytorch: whose convention\n"
     "\n"
     "Looking inside\n"
@@ -199,6 +200,21 @@ static void add_state(Options *o, const char *arg) {
     o->state = v;
 }
 
+// REGEX:RANK or REGEX:RANK/ALPHA
+static void add_lora(Options *o, const char *arg) {
+    const char *colon = strrchr(arg, ':'), *slash = colon ? strchr(colon, '/') : NULL;
+    if (!colon || colon == arg) usage("--lora is REGEX:RANK or REGEX:RANK/ALPHA, not", arg);
+    Lora l = {.regex = intern_n(arg, (size_t)(colon - arg))};
+    l.rank = number(slash ? intern_n(colon + 1, (size_t)(slash - colon - 1)) : colon + 1, arg);
+    char *end = NULL;
+    l.alpha = slash ? strtod(slash + 1, &end) : (double)l.rank;
+    if (l.rank < 1 || (slash && (end == slash + 1 || *end || !(l.alpha > 0) || l.alpha > 1e9))) usage("--lora is REGEX:RANK or REGEX:RANK/ALPHA, not", arg);
+    Lora *v = NEWN(Lora, o->nlora + 1);
+    if (o->nlora) memcpy(v, o->lora, sizeof *v * (size_t)o->nlora);
+    v[o->nlora++] = l;
+    o->lora = v;
+}
+
 static const char **add_string(const char **list, int *n, const char *s) {
     const char **v = NEWN(const char *, *n + 1);
     if (*n) memcpy(v, list, sizeof *v * (size_t)*n);
@@ -262,6 +278,8 @@ static bool set_value(Options *o, const char *name, const char *value) {
         add_value(o, value);
     else if (!strcmp(name, "--state"))
         add_state(o, value);
+    else if (!strcmp(name, "--lora"))
+        add_lora(o, value);
     else if (!strcmp(name, "--output"))
         o->outputs = add_string(o->outputs, &o->noutputs, value);
     else if (!strcmp(name, "--cap"))
@@ -320,6 +338,7 @@ int main(int argc, char **argv) {
     if (o.multi_target && o.portable) usage("--multi-target and --portable exclude each other", NULL);
     if (o.exact && o.relax) usage("--exact and --relax exclude each other", NULL);
     if (o.example && (o.grad || o.train)) usage("--example is a program that runs a model; docs/training.md shows one that trains", NULL);
+    if (o.nlora && !o.grad && !o.train) usage("--lora goes with --train or --grad", NULL);
     if (o.example && o.weights == W_EXTERN) usage("--example needs the weights: --weights inline or file", NULL);
     return compile(&o);
 }

@@ -295,6 +295,27 @@ static int cnn_get_reals(CNN_REAL *x, size_t n, cnn_read *read, void *user) {
 }
 //@ end
 
+//@ cnn_put_merged:
+/* w [rows, cols] + scale * up [rows, rank] * across [rank, cols], by a function that writes numbers. */
+static int cnn_put_merged(const CNN_REAL *w, const CNN_REAL *up, const CNN_REAL *across, size_t rows, size_t cols, size_t rank, double scale,
+                          int (*put)(const CNN_REAL *x, size_t n, cnn_write *write, void *user), cnn_write *write, void *user) {
+    CNN_REAL piece[256];
+    size_t i, j, k, r, n;
+    int st = 0;
+    for (i = 0; i < rows; i++)
+        for (j = 0; j < cols && !st; j += n) {
+            n = cols - j < 256 ? cols - j : 256;
+            for (k = 0; k < n; k++) piece[k] = w[i * cols + j + k];
+            for (r = 0; r < rank; r++) {
+                const CNN_REAL u = (CNN_REAL)scale * up[i * rank + r];
+                for (k = 0; k < n; k++) piece[k] += u * across[r * cols + j + k];
+            }
+            st = put(piece, n, write, user);
+        }
+    return st;
+}
+//@ end
+
 //@ cnn_digits:
 /* A number as 20 digits, and back. */
 static void cnn_digits(char *s, uint64_t v) {

@@ -40,12 +40,6 @@ typedef struct {
     const Optimizer *opt;
 } Train;
 
-static const Param *param_of(const Params *p, const char *name) {
-    for (int i = 0; i < p->n; i++)
-        if (!strcmp(p->v[i].name, name)) return &p->v[i];
-    return NULL;
-}
-
 static bool starts(const char *s, const char *prefix) { return !strncmp(s, prefix, strlen(prefix)); }
 
 static bool is_symbolic(const Program *p) {
@@ -74,7 +68,7 @@ static int64_t batch_of(const Train *c) {
     const Graph *g = c->t->p[0]->g;
     if (c->e->opt->batch) return c->e->opt->batch;
     for (int i = 0; i < g->nin; i++)
-        if (g->in[i]->rank > 0 && !param_of(c->p, g->in[i]->name)) return fixed_extent(g->in[i]->shape[0]);
+        if (g->in[i]->rank > 0 && !param_find(c->p, g->in[i]->name)) return fixed_extent(g->in[i]->shape[0]);
     return 1;
 }
 
@@ -95,7 +89,7 @@ static void put_batch_struct(const Train *c, Text *t) {
     const Program *p = c->t->p[1] ? c->t->p[1] : c->t->p[0];
     for (int i = 0; i < p->g->nin; i++) {
         const Val *v = p->g->in[i];
-        if (param_of(c->p, v->name)) continue;
+        if (param_find(c->p, v->name)) continue;
         put(t, "    const %s *%s; /* ", port_type(v), input_field(v));
         put_extents(t, v);
         put(t, " */\n");
@@ -127,7 +121,7 @@ static const char *upper(const char *s) {
 
 static bool has_export(const Params *p) {
     for (int i = 0; i < p->n; i++)
-        if (p->v[i].kind != PARAM_FROZEN && p->v[i].init.file_at < 0) return false;
+        if (param_changes(&p->v[i]) && p->v[i].init.file_at < 0) return false;
     return true;
 }
 
@@ -154,7 +148,7 @@ static void put_train_header(const Train *c, Text *t) {
     put(t, "int %s_optimizer_step(%s_trainer *t, const cnn_hyper *h);\n\n", m, m);
     put(t, "/* Loss and outputs as in use; outputs only. */\nint %s_eval_step(const %s_trainer *t, const %s_batch *b, %s_result *r);\n", m, m, m, m);
     put(t, "int %s_predict(const %s_trainer *t, const %s_batch *b, %s_result *r);\n\n", m, m, m, m);
-    put(t, "/* A checkpoint: a safetensors file of the parameters and the optimizer's state. */\n");
+    put(t, "/* A checkpoint: a safetensors file of what training changes, and the optimizer's state. Before loading: %s_init,\n   if there are parameters that stay as they are. */\n", m);
     put(t, "int %s_save(const %s_trainer *t, cnn_write *write, void *user);\nint %s_load(%s_trainer *t, cnn_read *read, void *user);\n", m, m, m, m);
     if (has_export(c->p))
         put(t, "/* The model's file as it was compiled, with the weights as they are now. */\n"
@@ -165,7 +159,7 @@ static void put_train_header(const Train *c, Text *t) {
 // ---- calls of the programs --------------------------------------------------------------------------
 
 static void put_input(const Train *c, Text *t, const Val *v, int i) {
-    const Param *q = param_of(c->p, v->name);
+    const Param *q = param_find(c->p, v->name);
     const char *type = arena_printf("%d, %d", (int)v->dt, v->rank);
     if (q) put(t, "        {t->params + %lld, 0, (int64_t *)(uintptr_t)%s_dim%d, %s},\n", (long long)q->offset, c->m, (int)(q - c->p->v), type);
     else put(t, "        {(void *)(uintptr_t)b->%s, 0, shape%d, %s},\n", input_field(v), i, type);
@@ -176,7 +170,7 @@ static void put_output(const Train *c, Text *t, const Graph *g, int i, int64_t *
     const char *name = g->out_name[i];
     const Val *v = g->out[i];
     int64_t n = 0;
-    const Param *q = starts(name, "grad:") ? param_of(c->p, name + 5) : starts(name, "new:") ? param_of(c->p, name + 4) : NULL;
+    const Param *q = starts(name, "grad:") ? param_find(c->p, name + 5) : starts(name, "new:") ? param_find(c->p, name + 4) : NULL;
     if (!strcmp(name, "loss") || !strcmp(name, "correct")) put(t, "        {&r->%s, 8", name);
     else if (q && q->kind == PARAM_TRAINED) put(t, "        {grads + %lld, SIZE_MAX", (long long)q->offset);
     else if (q) {
@@ -195,7 +189,7 @@ static void put_output(const Train *c, Text *t, const Graph *g, int i, int64_t *
 // Statistics that the step made go into the buffer once it has succeeded.
 static void put_statistics(const Train *c, Text *t, const Graph *g) {
     for (int i = 0; i < g->nout; i++) {
-        const Param *q = starts(g->out_name[i], "new:") ? param_of(c->p, g->out_name[i] + 4) : NULL;
+        const Param *q = starts(g->out_name[i], "new:") ? param_find(c->p, g->out_name[i] + 4) : NULL;
         if (q) put(t, "    if (!st) memcpy(t->params + %lld, out[%d].data, sizeof(CNN_REAL) * %lld);\n", (long long)q->offset, i, (long long)q->n);
     }
 }
@@ -212,7 +206,7 @@ static int64_t put_call(const Train *c, Text *t, int entry) {
     put(t, "    int64_t shape[%d];\n", MAX_RANK);
     for (int i = 0; i < g->nin; i++) {
         const Val *v = g->in[i];
-        if (param_of(c->p, v->name)) continue;
+        if (param_find(c->p, v->name)) continue;
         put(t, "    int64_t shape%d[] = {", i);
         for (int k = 0; k < v->rank; k++) put(t, "%s, ", fixed_extent(v->shape[k]) < 0 ? "b->n" : e_str(v->shape[k]));
         put(t, "0};\n");

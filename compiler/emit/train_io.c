@@ -114,12 +114,19 @@ static void put_tensor_entry(Text *h, const Params *p, const char *name, int ran
 #define BEFORE_STEP "{\"__metadata__\":{\"step\":\""
 #define BEFORE_SEED "\",\"seed\":\""
 
+// What a checkpoint has: all but what stays as the model has it, which is last in the buffer.
+static int changing(const Params *p) {
+    int n = 0;
+    while (n < p->n && p->v[n].kind != PARAM_FROZEN) n++;
+    return n;
+}
+
 // The header of a checkpoint, as numbers: literals of this length are not portable.
 static size_t put_json(Emit *e, Text *t, const Params *p, const char *optimizer, int nstate) {
     Text h = {0};
     int64_t at = 0;
     put(&h, BEFORE_STEP "00000000000000000000" BEFORE_SEED "00000000000000000000\",\"optimizer\":\"%s\"}", optimizer);
-    for (int i = 0; i < p->n; i++) put_tensor_entry(&h, p, p->v[i].name, p->v[i].rank, p->v[i].shape, p->v[i].n, &at);
+    for (int i = 0; i < changing(p); i++) put_tensor_entry(&h, p, p->v[i].name, p->v[i].rank, p->v[i].shape, p->v[i].n, &at);
     for (int i = 0; i < nstate; i++) put_tensor_entry(&h, p, arena_printf("optimizer.%d", i), 1, (Ex[]){e_int(p->trained)}, p->trained, &at);
     put(&h, "}");
     while (h.n % 8) put(&h, " ");
@@ -131,7 +138,7 @@ static size_t put_json(Emit *e, Text *t, const Params *p, const char *optimizer,
 
 // A loop over the parameters, in the order of the file, then the optimizer's tensors.
 static void put_all_reals(Emit *e, Text *t, const Params *p, int nstate, const char *fn, const char *how) {
-    put(t, "    for (i = 0; i < %d && !st; i++)\n        st = %s(t->params + %s_params[i].offset, %s_params[i].count, %s, user);\n", p->n, fn, e->prefix,
+    put(t, "    for (i = 0; i < %d && !st; i++)\n        st = %s(t->params + %s_params[i].offset, %s_params[i].count, %s, user);\n", changing(p), fn, e->prefix,
         e->prefix, how);
     if (nstate) put(t, "    if (!st) st = %s(t->state, %lld, %s, user);\n", fn, (long long)(p->trained * nstate), how);
 }
@@ -172,7 +179,7 @@ void put_checkpoint(Emit *e, Text *t, const Params *p, const char *optimizer, in
 static bool by_place(const Params *p, int *order, int *n) {
     *n = 0;
     for (int i = 0; i < p->n; i++) {
-        if (p->v[i].kind == PARAM_FROZEN) continue;
+        if (!param_changes(&p->v[i])) continue;
         if (p->v[i].init.file_at < 0) return false;
         int k = (*n)++;
         for (; k > 0 && p->v[order[k - 1]].init.file_at > p->v[i].init.file_at; k--) order[k] = order[k - 1];
@@ -201,6 +208,17 @@ static void put_export_type(Emit *e, Text *t, DType dt) {
     put(t, "        st = write(user, b, at);\n    }\n    return st;\n}\n\n");
 }
 
+// A weight with what its adapters add.
+static void put_merged(Emit *e, Text *t, const Params *p, const Param *w) {
+    const Param *up = param_adapter(p, w, SIDE_UP), *across = param_adapter(p, w, SIDE_ACROSS);
+    long long rank = (long long)up->init.rank, rows = up->n / rank, cols = across->n / rank;
+    need(e, "cnn_put_merged");
+    put(t, "    if ((st = cnn_put_merged(t->params + %lld, t->params + %lld, t->params + %lld, %lld, %lld, %lld, ", (long long)w->offset,
+        (long long)up->offset, (long long)across->offset, rows, cols, rank);
+    put_float(t, up->init.merge, false);
+    put(t, ", %s_put_%s, write, user))) return st;", e->prefix, dt_name(w->init.file_type));
+}
+
 void put_export(Emit *e, Text *t, const Params *p) {
     const char *m = e->prefix;
     int *order = NEWN(int, p->n + 1), n;
@@ -223,8 +241,9 @@ void put_export(Emit *e, Text *t, const Params *p) {
     for (int i = 0; i < n; i++) {
         const Param *q = &p->v[order[i]];
         put(t, "    if ((st = write(user, from + %lld, %lld))) return st;\n", (long long)at, (long long)(q->init.file_at - at));
-        put(t, "    if ((st = %s_put_%s(t->params + %lld, %lld, write, user))) return st; /* ", m, dt_name(q->init.file_type), (long long)q->offset, (long long)q->n);
-        put(t, "%s */\n", in_comment(q->name));
+        if (q->init.adapted) put_merged(e, t, p, q);
+        else put(t, "    if ((st = %s_put_%s(t->params + %lld, %lld, write, user))) return st;", m, dt_name(q->init.file_type), (long long)q->offset, (long long)q->n);
+        put(t, " /* %s */\n", in_comment(q->name));
         at = q->init.file_at + q->n * (int64_t)dt_size(q->init.file_type);
     }
     put(t, "    return write(user, from + %lld, size - %lld);\n}\n\n", (long long)at, (long long)at);

@@ -99,7 +99,7 @@ void used_names(Importer *im) {
 // ---- graphs ------------------------------------------------------------------------------------------------
 
 // In a training build the floating point initializers of the main graph keep their identity: flag 1, or
-// 2 for running statistics of a BatchNormalization. 0: an ordinary constant.
+// 2 for running statistics of a BatchNormalization, 3 for an adapter of --lora. 0: an ordinary constant.
 typedef struct { bool on; PtrMap statistics; const Onnx__GraphProto *g; } Parameters;
 
 static Parameters parameters_of(const Importer *im, const Scope *s) {
@@ -112,13 +112,17 @@ static Parameters parameters_of(const Importer *im, const Scope *s) {
     return p;
 }
 
-static Val *constant_val(Scope *s, const Parameters *p, const char *name, const Constant *c) {
+static Val *constant_val(const Importer *im, Scope *s, const Parameters *p, const char *name, const Constant *c) {
     if (!p->on || !dt_is_float(c->data->dt)) return tensor_val(s->g, c);
-    Val *v = b_initializer(s->g, name, c->data, c->rank, c->shape, map_get(&p->statistics, name) ? 2 : 1);
+    Init *init = map_get(&im->adapters, name);
+    Val *v = b_initializer(s->g, name, c->data, c->rank, c->shape, map_get(&p->statistics, name) ? 2 : init ? 3 : 1);
     int64_t dim[MAX_RANK];
     for (int i = 0; i < c->rank; i++) e_is_const(c->shape[i], &dim[i]);
-    Init *init = NEW(Init);
-    *init = import_init(p->g, name, c->rank, dim);
+    if (!init) {
+        init = NEW(Init);
+        *init = import_init(p->g, name, c->rank, dim);
+        init->adapted = map_get(&im->adapters, intern(arena_printf("%s.lora_A", name))) != NULL;
+    }
     init->file_at = c->file_at;
     init->file_type = c->data->dt;
     v->node->aux = init;
@@ -132,7 +136,7 @@ static void define_constant(Importer *im, Scope *s, const Parameters *p, const c
         return;
     }
     if (c) {
-        v = constant_val(s, p, intern(name), c);
+        v = constant_val(im, s, p, intern(name), c);
         if (!v->name) v->name = intern(name);
     } else {
         error("%sinitializer '%s': %s", s->where, name, err);

@@ -45,6 +45,7 @@ typedef struct {
     const char **unsupported_key;
     int nunsupported, cap_unsupported;
     bool *dim_used, *shape_used, *value_used; // --dim, --shape, --value
+    PtrMap adapters;  // names of --lora's matrices -> their Init
     int depth;
     int64_t nodes;
 } Importer;
@@ -150,4 +151,6 @@ Val *import_input(Importer *im, Graph *g, const Onnx__ValueInfoProto *p);
 const char *val_type(const Val *v); // as ONNX spells it: tensor(float), seq(tensor(int64))
 // import/init.c: how a parameter of that name and shape starts at random.
 Init import_init(const Onnx__GraphProto *g, const char *name, int rank, const int64_t *dim);
+// import/lora.c: adapters beside the weights that --lora names.
+void lora_adapt(Importer *im);
 #endif

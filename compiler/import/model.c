@@ -134,6 +134,7 @@ Graph *import_model(const char *path, const Options *opt) {
     im->shape_used = NEWN(bool, opt->nshape + 1);
     im->value_used = NEWN(bool, opt->nvalue + 1);
     functions_read(im);
+    if (opt->nlora) lora_adapt(im);
     used_names(im);
     Graph *g = graph_new(NULL);
     g->name = im->model->graph->name ? intern(im->model->graph->name) : "";

@@ -7,10 +7,10 @@
 #include <regex.h>
 #include <string.h>
 
-enum { TRAINABLE = 1, STATISTICS = 2 }; // flags of initializers
+enum { TRAINABLE = 1, STATISTICS = 2, ADAPTER = 3 }; // flags of initializers
 
 typedef struct { Val **v; int n, cap; } Vals;
-typedef struct { regex_t want, freeze; bool has_want, has_freeze; } Filter;
+typedef struct { regex_t want, freeze; bool has_want, has_freeze, adapters; } Filter;
 
 static bool compile_regex(const char *option, const char *text, regex_t *r, bool *has) {
     char why[200];
@@ -25,12 +25,13 @@ static bool compile_regex(const char *option, const char *text, regex_t *r, bool
 
 static bool matches(const regex_t *r, const char *name) { return regexec(r, name, 0, NULL, 0) == 0; }
 
-// Named parameters: those that --requires-grad matches, else all but statistics (of BatchNormalization);
-// less those that --freeze matches.
+// Named parameters: adapters, and those that --requires-grad matches; without either all but statistics (of
+// BatchNormalization). Less those that --freeze matches.
 static bool wanted(const Filter *f, const Node *n) {
     const char *name = n->out[0].name;
     if (n->op != P_const || !n->flag || !name || !dt_is_float(n->out[0].dt)) return false;
-    if (f->has_want ? !matches(&f->want, name) : n->flag != TRAINABLE) return false;
+    bool chosen = n->flag == ADAPTER || (f->has_want ? matches(&f->want, name) : n->flag == TRAINABLE && !f->adapters);
+    if (!chosen) return false;
     return !f->has_freeze || !matches(&f->freeze, name);
 }
 
@@ -44,7 +45,7 @@ static bool *needed_by(const Graph *g, int n, Val *const *root) {
 
 // The parameters that the loss depends on, in the model's order: constants that become inputs.
 static bool find_parameters(Graph *g, const Options *opt, const Loss *l, Vals *p) {
-    Filter f = {0};
+    Filter f = {.adapters = opt->nlora > 0};
     if (!compile_regex("--requires-grad", opt->requires_grad, &f.want, &f.has_want) ||
         !compile_regex("--freeze", opt->freeze, &f.freeze, &f.has_freeze))
         return false;
@@ -126,11 +127,21 @@ void pass_train(Graph *g, const Options *opt) {
 
 enum { PARAM_ALIGN = 16, FROZEN_INLINE = 1024 }; // elements
 
-static Param *find_param(const Params *p, const char *name) {
+const Param *param_find(const Params *p, const char *name) {
     for (int i = 0; i < p->n; i++)
         if (!strcmp(p->v[i].name, name)) return &p->v[i];
     return NULL;
 }
+
+const Param *param_adapter(const Params *p, const Param *w, LoraSide side) {
+    for (char c = 'A'; c <= 'B'; c++) {
+        const Param *q = param_find(p, arena_printf("%s.lora_%c", w->name, c));
+        if (q && q->init.side == side) return q;
+    }
+    die("%s has no adapters", w->name);
+}
+
+bool param_changes(const Param *q) { return q->init.adapted || (q->kind != PARAM_FROZEN && q->init.side == SIDE_NONE); }
 
 static void add_param(Params *p, const Options *opt, const regex_t *no_decay, const Node *n, ParamKind kind) {
     const Val *v = &n->out[0];
@@ -155,7 +166,7 @@ static bool trains(const Filter *f, const Node *n) { return wanted(f, n) && (n->
 
 // Trained ones first, then statistics, then large ones that stay as they are, each in the model's order.
 static bool choose_params(Graph *g, const Options *opt, const Loss *l, Params *p) {
-    Filter f = {0};
+    Filter f = {.adapters = opt->nlora > 0};
     regex_t no_decay;
     bool has_no_decay;
     if (!compile_regex("--requires-grad", opt->requires_grad, &f.want, &f.has_want) ||
@@ -170,7 +181,8 @@ static bool choose_params(Graph *g, const Options *opt, const Loss *l, Params *p
             if (n->op != P_const || !n->flag || !n->out[0].name) continue;
             bool train = live[i] && trains(&f, n), update = !train && is_updated(g, &n->out[0]);
             bool large = e_is_const(val_numel(&n->out[0]), &size) && size > FROZEN_INLINE;
-            if (kind == PARAM_TRAINED ? train : kind == PARAM_STATISTIC ? update : !train && !update && live[i] && large)
+            bool kept = large || n->flag == ADAPTER || (n->aux && ((const Init *)n->aux)->adapted);
+            if (kind == PARAM_TRAINED ? train : kind == PARAM_STATISTIC ? update : !train && !update && live[i] && kept)
                 add_param(p, opt, &no_decay, n, kind);
         }
         if (kind == PARAM_TRAINED) p->trained = p->total;
@@ -186,7 +198,7 @@ static bool choose_params(Graph *g, const Options *opt, const Loss *l, Params *p
 static void params_as_inputs(Graph *g, const Params *p) {
     for (int i = 0; i < g->nnode; i++) {
         Node *n = g->node[i];
-        if (n->op == P_const && n->flag && n->out[0].name && find_param(p, n->out[0].name)) make_input(g, &n->out[0]);
+        if (n->op == P_const && n->flag && n->out[0].name && param_find(p, n->out[0].name)) make_input(g, &n->out[0]);
     }
     g->known = NULL;
 }
@@ -213,7 +225,7 @@ static bool step_program(Graph *g, const Options *opt, Params *p) {
     if (l.correct) graph_output(g, l.correct, intern("correct"));
     for (int i = 0; i < n; i++) graph_output(g, d[i], intern(arena_printf("grad:%s", wrt[i]->name)));
     for (int i = 0; i < g->nupdate; i += 2)
-        if (find_param(p, g->update[i]->name)) graph_output(g, g->update[i + 1], intern(arena_printf("new:%s", g->update[i]->name)));
+        if (param_find(p, g->update[i]->name)) graph_output(g, g->update[i + 1], intern(arena_printf("new:%s", g->update[i]->name)));
     return true;
 }
 
