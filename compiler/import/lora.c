@@ -24,6 +24,9 @@ typedef struct {
     const char *up, *across, *scale; // scale: NULL where it is 1
 } Adapter;
 
+// What a message no longer points to stays with it: nothing of it is freed.
+static const void *keep(const void *p) { return *NEW(const void *) = p; }
+
 // Where a reader has the product.
 typedef enum { BY_SUM, BY_MATMUL, BY_GEMM, BY_GEMM_T, BY_CONV, BY_GATHER } Way;
 
@@ -100,7 +103,7 @@ static Way way_of_all(const Onnx__GraphProto *g, const char *w, int ndim, bool *
 
 static void rename_inputs(Onnx__NodeProto *n, const char *from, const char *to) {
     for (size_t k = 0; k < n->n_input; k++)
-        if (!strcmp(n->input[k], from)) n->input[k] = (char *)(intptr_t)to;
+        if (!strcmp(n->input[k], from)) keep(n->input[k]), n->input[k] = (char *)(intptr_t)to;
     for (size_t k = 0; k < n->n_attribute; k++) {
         Onnx__AttributeProto *a = n->attribute[k];
         for (size_t j = 0; j < a->n_graphs + 1; j++) {
@@ -148,6 +151,7 @@ static Onnx__TensorProto *tensor(DType dt, int ndim, const int64_t *dim, const c
 
 static void add_init(Importer *im, Onnx__GraphProto *g, Onnx__TensorProto *t, const Init *adapter) {
     Onnx__TensorProto **v = NEWN(Onnx__TensorProto *, g->n_initializer + 1);
+    keep(g->initializer);
     memcpy(v, g->initializer, sizeof *v * g->n_initializer);
     v[g->n_initializer++] = t;
     g->initializer = v;
@@ -213,7 +217,7 @@ static void adapt_readers(Out *o, Onnx__GraphProto *g, const Adapter *a, Way way
         Onnx__NodeProto *n = g->node[i];
         PUSH(o->node, o->nnode, o->cap_node, n);
         if (!reads(n, a->w)) continue;
-        const char *y = n->output[0], *base = arena_printf("%s.lora_base%d", y, *o->count);
+        const char *y = keep(n->output[0]), *base = arena_printf("%s.lora_base%d", y, *o->count);
         n->output[0] = (char *)(intptr_t)base;
         const char *more = scaled(o, a, beside(o, a, n, way));
         onnx_put(o, "Add", 2, (const char *const[]){base, more}, 1, &y, NULL);
@@ -265,6 +269,7 @@ static bool adapt(Importer *im, Onnx__GraphProto *g, const Lora *l, const Onnx__
     add_matrices(im, g, &a, way);
     if (way == BY_SUM) adapt_weight(&o, im, g, &a);
     else adapt_readers(&o, g, &a, way);
+    keep(g->node);
     g->node = o.node;
     g->n_node = (size_t)o.nnode;
     return true;
