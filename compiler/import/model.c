@@ -49,6 +49,7 @@ static Onnx__ModelProto *unpack_model(const uint8_t *file, size_t size) {
     wire_allocator(&alloc, limit > n ? limit - n : 0);
     Onnx__ModelProto *m = onnx__model_proto__unpack(&alloc.base, n, copy);
     free(copy);
+    *NEW(Onnx__ModelProto *) = m; // of each import, as --train makes some
     if (!m && alloc.refused)
         error("needs more than %zu bytes of memory to be read", limit);
     else if (!m)
