@@ -376,7 +376,7 @@ struct Options {
     const char *rng;       // philox (NULL) or mt19937
     const char *loss, *optimizer, *requires_grad, *freeze, *input_grad, *no_decay;
     int64_t batch;
-    bool frozen_bn, bn_unbiased; // --frozen-bn; --bn-momentum=pytorch
+    bool frozen_bn, bn_unbiased, inplace; // --frozen-bn; --bn-momentum=pytorch; --update=inplace
     TrainEntry entry;           // of --train: which of its functions is being made
     const char *tuned;     // --tuned FILE: tiles by measurement, loop/tune.c
     int tile_form;         // --tile-form N: the N-th best by estimate

@@ -66,6 +66,7 @@ static const char more_help_text[] =
     "  --requires-grad REGEX    parameters by name; --freeze REGEX others; --no-decay REGEX: without weight decay;\n"
     "                           --input-grad NAME,... of inputs (with --grad)\n"
     "  --lora REGEX:RANK[/ALPHA] train two thin matrices beside each weight of that name instead of it (may be repeated)\n"
+    "  --update inplace         each parameter's step as soon as its gradient is known: no buffer of gradients\n"
     "  --frozen-bn              BatchNormalization as in use; --bn-momentum onnx or pytorch: whose convention\n"
     "\n"
     "Looking inside\n"
@@ -286,6 +287,8 @@ static bool set_value(Options *o, const char *name, const char *value) {
         o->cap = add_string(o->cap, &o->ncap, value);
     else if (!strcmp(name, "--bn-momentum"))
         o->bn_unbiased = choice(name, value, "onnx", "pytorch");
+    else if (!strcmp(name, "--update"))
+        o->inplace = choice(name, value, "after", "inplace");
     else if (!strcmp(name, "--tile-form"))
         o->tile_form = (int)(number(value, name) & 0xffff);
     else if (!strcmp(name, "--batch"))
@@ -338,6 +341,8 @@ int main(int argc, char **argv) {
     if (o.multi_target && o.portable) usage("--multi-target and --portable exclude each other", NULL);
     if (o.exact && o.relax) usage("--exact and --relax exclude each other", NULL);
     if (o.example && (o.grad || o.train)) usage("--example is a program that runs a model; docs/training.md shows one that trains", NULL);
+    if (o.inplace && !o.train) usage("--update goes with --train", NULL);
+    if (o.inplace && o.emit_onnx) usage("--update=inplace changes memory, which --emit-onnx cannot say", NULL);
     if (o.nlora && !o.grad && !o.train) usage("--lora goes with --train or --grad", NULL);
     if (o.example && o.weights == W_EXTERN) usage("--example needs the weights: --weights inline or file", NULL);
     return compile(&o);

@@ -304,17 +304,18 @@ static void put_if(Emit *e, Text *t, const Stmt *s, int indent) {
 }
 
 static void put_helper_call(Emit *e, Text *t, const Stmt *s, int indent) {
-    need(e, s->text);
+    if (!s->ctx) need(e, s->text);
     if (s->heap && e->p->nslot) { // strings may come down to the highest of the buffers
         need(e, "cnn_lowest");
         indent_by(t, indent);
         put(t, "heap.low = work + cnn_lowest(span, %d, room);\n", e->p->nslot);
     }
     indent_by(t, indent);
-    const char *comma = s->buf || s->heap ? ", " : "";
+    const char *comma = s->buf || s->heap || s->ctx ? ", " : "";
     bool checked = !s->var && (s->buf || s->checked);
     if (s->var) put(t, "const int64_t %s = ", c_var(s->var));
-    put(t, "%s%s(", checked ? "if ((st = " : "", s->text);
+    if (s->ctx) put(t, "%s%s_%s(ctx", checked ? "if ((st = " : "", e->family, s->text);
+    else put(t, "%s%s(", checked ? "if ((st = " : "", s->text);
     if (s->buf) put(t, "&%s[%d]", s->buf->kind == B_INPUT ? "in" : "out", s->buf->port);
     if (s->heap) put(t, "&heap");
     for (int i = 0; i < s->nbuf; i++) {

@@ -131,8 +131,10 @@ static void put_train_header(const Train *c, Text *t) {
     put(t, "/* Sizes in elements of %s: parameters, those of them that are trained, the optimizer's state. */\n", c->real);
     put(t, "#define %s_BATCH %lld\n#define %s_PARAMS %lld\n#define %s_TRAINED %lld\n#define %s_STATE %lld\n#define %s_NPARAM %d\n\n", M,
         (long long)batch_of(c), M, (long long)c->p->total, M, (long long)c->p->trained, M, (long long)(c->p->trained * c->opt->state), M, c->p->n);
-    put(t, "/* One training: all memory is the caller's. params, grads and state have %s_PARAMS, %s_TRAINED and\n   %s_STATE elements; work has "
-           "%s_work_size(threads) bytes and begins at a multiple of 64. */\n", M, M, M, m);
+    bool inplace = c->e->opt->inplace;
+    put(t, "/* One training: all memory is the caller's. params%s and state have %s_PARAMS%s%s and\n   %s_STATE elements; work has "
+           "%s_work_size(threads) bytes and begins at a multiple of 64.%s */\n", inplace ? "" : ", grads", M, inplace ? "" : ", ", inplace ? "" : arena_printf("%s_TRAINED", M), M,
+        m, inplace ? " grads are not used." : "");
     put(t, "typedef struct {\n    %s *params, *grads, *state;\n    void *work;\n    size_t work_size;\n    int threads;\n    uint64_t seed; /* of dropout */\n"
            "    uint64_t step; /* optimizer steps done */\n} %s_trainer;\n\n", c->real, m);
     put_batch_struct(c, t);
@@ -142,11 +144,13 @@ static void put_train_header(const Train *c, Text *t) {
     put(t, "size_t %s_work_size(int threads);\nvoid %s_defaults(cnn_hyper *h);\n\n", m, m);
     put(t, "/* Parameters from the model (weights: what %s.bin holds, or NULL if there is none), or at random. */\n", m);
     put(t, "int %s_init(const %s_trainer *t, const void *weights);\nint %s_init_random(const %s_trainer *t, uint64_t seed);\n\n", m, m, m, m);
-    put(t, "/* A step: gradients of the batch's loss, and the optimizer. Or in parts: gradients are added until zero_grad. */\n");
+    if (inplace) put(t, "/* A step: each parameter is changed as soon as its gradient is known. h->clip_norm must be 0: no one has all gradients.\n"
+                        "   After a status other than CNN_OK some parameters may have made the step: load a checkpoint. */\n");
+    else put(t, "/* A step: gradients of the batch's loss, and the optimizer. Or in parts: gradients are added until zero_grad. */\n");
     put(t, "int %s_train_step(%s_trainer *t, const cnn_hyper *h, const %s_batch *b, %s_result *r);\n", m, m, m, m);
-    put(t, "void %s_zero_grad(const %s_trainer *t);\nint %s_forward_backward(const %s_trainer *t, const %s_batch *b, %s_result *r);\n", m, m, m, m, m, m);
-    put(t, "int %s_optimizer_step(%s_trainer *t, const cnn_hyper *h);\n\n", m, m);
-    put(t, "/* Loss and outputs as in use; outputs only. */\nint %s_eval_step(const %s_trainer *t, const %s_batch *b, %s_result *r);\n", m, m, m, m);
+    if (!inplace) put(t, "void %s_zero_grad(const %s_trainer *t);\nint %s_forward_backward(const %s_trainer *t, const %s_batch *b, %s_result *r);\n", m, m, m, m, m, m);
+    if (!inplace) put(t, "int %s_optimizer_step(%s_trainer *t, const cnn_hyper *h);\n", m, m);
+    put(t, "\n/* Loss and outputs as in use; outputs only. */\nint %s_eval_step(const %s_trainer *t, const %s_batch *b, %s_result *r);\n", m, m, m, m);
     put(t, "int %s_predict(const %s_trainer *t, const %s_batch *b, %s_result *r);\n\n", m, m, m, m);
     put(t, "/* A checkpoint: a safetensors file of what training changes, and the optimizer's state. Before loading: %s_init,\n   if there are parameters that stay as they are. */\n", m);
     put(t, "int %s_save(const %s_trainer *t, cnn_write *write, void *user);\nint %s_load(%s_trainer *t, cnn_read *read, void *user);\n", m, m, m, m);
@@ -172,6 +176,7 @@ static void put_output(const Train *c, Text *t, const Graph *g, int i, int64_t *
     int64_t n = 0;
     const Param *q = starts(name, "grad:") ? param_find(c->p, name + 5) : starts(name, "new:") ? param_find(c->p, name + 4) : NULL;
     if (!strcmp(name, "loss") || !strcmp(name, "correct")) put(t, "        {&r->%s, 8", name);
+    else if (starts(name, "update:")) put(t, "        {rest + %lld, 8", (long long)(*room += 64) - 64);
     else if (q && q->kind == PARAM_TRAINED) put(t, "        {grads + %lld, SIZE_MAX", (long long)q->offset);
     else if (q) {
         put(t, "        {rest + %lld, SIZE_MAX", (long long)*room);
@@ -202,7 +207,8 @@ static int64_t put_call(const Train *c, Text *t, int entry) {
     int64_t room = 0;
     bool step = entry < 2;
     put(t, "static int %s_call_%s(const %s_trainer *t, const %s_batch *b, %s_result *r%s, unsigned char *rest) {\n", m, entry_name[entry], m, m, m,
-        step ? ", CNN_REAL *grads" : "");
+        !step ? "" : c->e->opt->inplace ? ", const cnn_hyper *h" : ", CNN_REAL *grads");
+    if (step && c->e->opt->inplace) put(t, "    const %s_stepping how = {t, h};\n", m);
     put(t, "    int64_t shape[%d];\n", MAX_RANK);
     for (int i = 0; i < g->nin; i++) {
         const Val *v = g->in[i];
@@ -215,7 +221,8 @@ static int64_t put_call(const Train *c, Text *t, int entry) {
     for (int i = 0; i < g->nin; i++) put_input(c, t, g->in[i], i);
     put(t, "    };\n    cnn_tensor out[] = {\n");
     for (int i = 0; i < g->nout; i++) put_output(c, t, g, i, &room);
-    put(t, "    };\n    const cnn_ctx ctx = {NULL, t->work, (size_t)(rest - (unsigned char *)t->work), t->seed + t->step * UINT64_C(0x9e3779b97f4a7c15), t->threads};\n");
+    put(t, "    };\n    const cnn_ctx ctx = {%s, t->work, (size_t)(rest - (unsigned char *)t->work), t->seed + t->step * UINT64_C(0x9e3779b97f4a7c15), t->threads};\n",
+        step && c->e->opt->inplace ? "&how" : "NULL");
     put(t, "    const int st = %s_%s_run_array(&ctx, in, out);\n", m, entry_name[entry]);
     put_statistics(c, t, g);
     put(t, "    (void)rest;\n    (void)r;\n    return st;\n}\n\n");
@@ -231,7 +238,7 @@ static void put_sizes(const Train *c, Text *t, int64_t room) {
     for (int i = 0; i < ENTRIES; i++)
         if (c->t->p[i]) put(t, "    if ((k = %s_%s_work_of(%s, threads)) > n) n = k;\n", m, entry_name[i], is_symbolic(c->t->p[i]) ? "batch" : "NULL");
     put(t, "    return (n + 63) / 64 * 64;\n}\n\n");
-    put(t, "size_t %s_work_size(int threads) {\n    return %s_inner_size(threads) + sizeof(CNN_REAL) * %lld + %lld;\n}\n\n", m, m, (long long)c->p->trained, (long long)room);
+    put(t, "size_t %s_work_size(int threads) {\n    return %s_inner_size(threads) + sizeof(CNN_REAL) * %lld + %lld;\n}\n\n", m, m, c->e->opt->inplace ? 0 : (long long)c->p->trained, (long long)room);
 }
 
 // The checks that every call makes, and the area behind the programs'.
@@ -240,6 +247,13 @@ static void put_entry_checks(const Train *c, Text *t) {
     if (c->e->opt->batch) put(t, "    if (b->n < 0 || b->n > %lld) return CNN_ESHAPE;\n", (long long)batch_of(c));
     else put(t, "    if (b->n != %lld) return CNN_ESHAPE;\n", (long long)batch_of(c));
     put(t, "    unsigned char *const rest = (unsigned char *)t->work + %s_inner_size(threads);\n", c->m);
+}
+
+static void put_clear(const Train *c, Text *t) {
+    const char *m = c->m;
+    put(t, "static void %s_clear(const %s_trainer *t) {\n    size_t i;\n", m, m);
+    if (!c->e->opt->inplace) put(t, "    %s_zero_grad(t);\n", m);
+    put(t, "    for (i = 0; i < %lld; i++) t->state[i] = 0;\n}\n\n", (long long)(c->p->trained * c->opt->state));
 }
 
 static void put_step_functions(const Train *c, Text *t) {
@@ -251,8 +265,7 @@ static void put_step_functions(const Train *c, Text *t) {
     if (c->t->p[1]) put(t, "    if (b->n != %lld) return %s_call_step_any(t, b, r, grads, behind);\n", (long long)batch_of(c), m);
     put(t, "    return %s_call_step(t, b, r, grads, behind);\n}\n\n", m);
     put(t, "void %s_zero_grad(const %s_trainer *t) {\n    size_t i;\n    for (i = 0; i < %lld; i++) t->grads[i] = 0;\n}\n\n", m, m, n);
-    put(t, "static void %s_clear(const %s_trainer *t) {\n    size_t i;\n    %s_zero_grad(t);\n    for (i = 0; i < %lld; i++) t->state[i] = 0;\n}\n\n", m, m, m,
-        n * c->opt->state);
+    put_clear(c, t);
     put(t, "int %s_forward_backward(const %s_trainer *t, const %s_batch *b, %s_result *r) {\n", m, m, m, m);
     put_entry_checks(c, t);
     put(t, "    CNN_REAL *const more = (CNN_REAL *)(void *)rest;\n    size_t i;\n    for (i = 0; i < %lld; i++) more[i] = 0; /* between parameters too */\n", n);
@@ -261,21 +274,63 @@ static void put_step_functions(const Train *c, Text *t) {
     put(t, "    const int st = %s_gradients(t, b, r, t->grads);\n    return st ? st : %s_optimizer_step(t, h);\n}\n\n", m, m);
 }
 
-static void put_optimizer(const Train *c, Text *t) {
-    const char *m = c->m;
-    long long n = (long long)c->p->trained;
-    need(c->e, c->opt->part);
-    need(c->e, "cnn_clip");
-    put(t, "void %s_defaults(cnn_hyper *h) {\n    memset(h, 0, sizeof *h);\n    h->beta1 = 0.9;\n    h->beta2 = 0.999;\n    h->eps = 1e-8;\n    h->alpha = 0.99;\n    %s\n}\n\n",
-        m, c->opt->defaults);
-    put(t, "int %s_optimizer_step(%s_trainer *t, const cnn_hyper *h) {\n    size_t i;\n", m, m);
-    put(t, "    cnn_clip(t->grads, %lld, h->clip_value, h->clip_norm);\n    for (i = 0; i < %d; i++) {\n        const cnn_param *const p = &%s_params[i];\n", n, c->p->n, m);
-    put(t, "        if (p->kind != CNN_TRAINED) break;\n        %s(t->params + p->offset, t->grads + p->offset", c->opt->part);
+// The optimizer on n elements of parameter p from `at` on.
+static void put_one_step(const Train *c, Text *t, const char *at, const char *grads, const char *n) {
+    put(t, "        %s(t->params + %s, %s", c->opt->part, at, grads);
     for (int k = 0; k < 3; k++) {
-        if (k < c->opt->state) put(t, ", t->state + %lld + p->offset", n * k);
+        if (k < c->opt->state) put(t, ", t->state + %lld + %s", (long long)(c->p->trained * k), at);
         else put(t, ", NULL");
     }
-    put(t, ",\n            p->count, h, p->decays ? h->weight_decay : 0, t->step);\n    }\n    t->step++;\n    return CNN_OK;\n}\n\n");
+    put(t, ",\n            %s, h, p->decays ? h->weight_decay : 0, t->step);\n", n);
+}
+
+static void put_defaults(const Train *c, Text *t) {
+    put(t, "void %s_defaults(cnn_hyper *h) {\n    memset(h, 0, sizeof *h);\n    h->beta1 = 0.9;\n    h->beta2 = 0.999;\n    h->eps = 1e-8;\n    h->alpha = 0.99;\n    %s\n}\n\n",
+        c->m, c->opt->defaults);
+}
+
+static void put_optimizer(const Train *c, Text *t) {
+    const char *m = c->m;
+    need(c->e, "cnn_clip");
+    put_defaults(c, t);
+    put(t, "int %s_optimizer_step(%s_trainer *t, const cnn_hyper *h) {\n    size_t i;\n", m, m);
+    put(t, "    cnn_clip(t->grads, %lld, h->clip_value, h->clip_norm);\n    for (i = 0; i < %d; i++) {\n        const cnn_param *const p = &%s_params[i];\n",
+        (long long)c->p->trained, c->p->n, m);
+    put(t, "        if (p->kind != CNN_TRAINED) break;\n");
+    put_one_step(c, t, "p->offset", "t->grads + p->offset", "p->count");
+    put(t, "    }\n    t->step++;\n    return CNN_OK;\n}\n\n");
+}
+
+// ---- --update=inplace -------------------------------------------------------------------------------
+
+// What the programs of a step call, before them.
+static void put_update_declared(const Train *c, Text *t) {
+    put(t, "static int %s_update(const cnn_ctx *ctx, const CNN_REAL *w, const CNN_REAL *g, int64_t *done, int64_t number);\n\n", c->m);
+}
+
+static void put_update(const Train *c, Text *t) {
+    const char *m = c->m;
+    put_defaults(c, t);
+    put(t, "/* The optimizer on one parameter, whose gradient dies here. */\n");
+    put(t, "static int %s_update(const cnn_ctx *ctx, const CNN_REAL *w, const CNN_REAL *g, int64_t *done, int64_t number) {\n", m);
+    put(t, "    const %s_stepping *const how = (const %s_stepping *)ctx->weights;\n    const %s_trainer *const t = how->t;\n", m, m, m);
+    put(t, "    const cnn_hyper *const h = how->h;\n    const cnn_param *const p = &%s_params[number];\n    CNN_REAL piece[256];\n    size_t at, i, n;\n    (void)w;\n", m);
+    put(t, "    for (at = 0; at < p->count; at += n) {\n        const CNN_REAL *d = g + at;\n        n = p->count - at;\n");
+    put(t, "        if (h->clip_value > 0) {\n            const CNN_REAL v = (CNN_REAL)h->clip_value;\n            if (n > 256) n = 256;\n");
+    put(t, "            for (i = 0; i < n; i++) piece[i] = d[i] > v ? v : d[i] < -v ? -v : d[i];\n            d = piece;\n        }\n");
+    put_one_step(c, t, "p->offset + at", "d", "n");
+    put(t, "    }\n    *done = 1;\n    return CNN_OK;\n}\n\n");
+}
+
+static void put_inplace_step(const Train *c, Text *t) {
+    const char *m = c->m;
+    put_clear(c, t);
+    put(t, "int %s_train_step(%s_trainer *t, const cnn_hyper *h, const %s_batch *b, %s_result *r) {\n    int st;\n", m, m, m, m);
+    put_entry_checks(c, t);
+    put(t, "    if (h->clip_norm > 0) return CNN_EVALUE; /* needs all gradients at once */\n");
+    if (c->t->p[1]) put(t, "    if (b->n != %lld) st = %s_call_step_any(t, b, r, h, rest);\n    else ", (long long)batch_of(c), m);
+    else put(t, "    ");
+    put(t, "st = %s_call_step(t, b, r, h, rest);\n    if (!st) t->step++;\n    return st;\n}\n\n", m);
 }
 
 static void put_other_functions(const Train *c, Text *t) {
@@ -330,7 +385,9 @@ bool emit_train(const TrainPrograms *t, const Options *opt) {
     Train c = {.e = e, .t = t, .p = t->params, .m = e->prefix, .real = wide ? "double" : "float", .opt = optimizer_of(opt)};
     if (!c.opt || !check_symbols(t)) return false;
     Text code = {0}, h = {0}, out = {0};
+    if (opt->inplace) put_update_declared(&c, &code);
     put_programs(&c, &code);
+    if (opt->inplace) put(&code, "typedef struct { const %s_trainer *t; const cnn_hyper *h; } %s_stepping;\n\n", c.m, c.m);
     put_param_table(e, &code, c.p);
     int64_t room = 0;
     for (int i = 0; i < ENTRIES; i++) {
@@ -338,8 +395,14 @@ bool emit_train(const TrainPrograms *t, const Options *opt) {
         if (n > room) room = n;
     }
     put_sizes(&c, &code, room);
-    put_optimizer(&c, &code);
-    put_step_functions(&c, &code);
+    need(e, c.opt->part);
+    if (opt->inplace) {
+        put_update(&c, &code);
+        put_inplace_step(&c, &code);
+    } else {
+        put_optimizer(&c, &code);
+        put_step_functions(&c, &code);
+    }
     if (!put_first_values(e, &code, c.p)) return false;
     put_other_functions(&c, &code);
     put_checkpoint(e, &code, c.p, c.opt->name, c.opt->state);

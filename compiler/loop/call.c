@@ -56,8 +56,53 @@ void lower_call(Lower *l, Node *n, Block *b) {
         s = helper(l, n, arena_printf("cnn_%s", n->call->name), 2, (Ex[]){count, given(n, 0)}, b);
     } else if (n->call == &call_murmur3) {
         s = helper(l, n, arena_printf("cnn_murmur3_%s", dt_name(x->dt)), 2, (Ex[]){count, given(n, 0)}, b);
+    } else if (n->call == &call_update) {
+        s = helper(l, n, "update", 1, (Ex[]){given(n, 0)}, b);
+        s.ctx = true;
     } else {
         fatal("%s: generated code has no %s", n->name ? n->name : "a node", n->call->name);
     }
     append(b, s);
+}
+
+// ---- --update=inplace -----------------------------------------------------------------------------------
+
+static bool sx_reads(const Sx *x, const Buf *w) {
+    if (!x) return false;
+    for (const Buf *b = x->buf; b; b = b->alias)
+        if (b == w) return true;
+    for (int i = 0; i < x->n; i++)
+        if (sx_reads(x->a[i], w)) return true;
+    return false;
+}
+
+static bool stmt_reads(const Stmt *s, const Buf *w) {
+    bool found = s->buf == w || sx_reads(s->value, w);
+    for (int i = 0; i < s->nbuf; i++) found |= s->bufs[i] == w;
+    for (const Stmt *k = s->body; k && !found; k = k->next) found = stmt_reads(k, w);
+    for (const Stmt *k = s->els; k && !found; k = k->next) found = stmt_reads(k, w);
+    return found;
+}
+
+static bool is_update(const Stmt *s) { return s->kind == ST_CALL && s->ctx; }
+
+void updates_last(Stmt **body) {
+    Stmt *update = NULL, **end = &update;
+    for (Stmt **s = body; *s;) { // out of the list, in their order
+        if (!is_update(*s)) {
+            s = &(*s)->next;
+            continue;
+        }
+        *end = *s;
+        *s = (*s)->next;
+        *(end = &(*end)->next) = NULL;
+    }
+    while (update) {
+        Stmt *one = update, **after = body;
+        update = update->next;
+        for (Stmt **s = body; *s; s = &(*s)->next)
+            if (!is_update(*s) && (stmt_reads(*s, one->bufs[0]) || stmt_reads(*s, one->bufs[1]))) after = &(*s)->next;
+        one->next = *after;
+        *after = one;
+    }
 }

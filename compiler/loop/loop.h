@@ -91,7 +91,7 @@ typedef enum {
     ST_INT,     // declare the integer var = e or value (also a symbol that the run computes); unroll: assign it
     ST_IF,      // where value, or all guards, hold: body, else els
     ST_WHILE,   // while all guards hold: body
-    ST_CALL,    // text(bufs, args): a runtime helper; it only reads the first nread buffers; with buf, an input or output, text(&port, bufs, args) gives a status, with `checked` it does too; with var it gives that integer; `heap`: &heap comes first
+    ST_CALL,    // text(bufs, args): a runtime helper; it only reads the first nread buffers; with buf, an input or output, text(&port, bufs, args) gives a status, with `checked` it does too; with var it gives that integer; `heap`: &heap comes first, `ctx`: the context
     ST_FUNC,    // body outlined as a function of its own
     ST_COMMENT, // text
     ST_BLOCK,   // { body }
@@ -118,7 +118,7 @@ struct Stmt {
     int nbuf, nread; Buf **bufs; // ST_CALL; ST_COMMENT: alive from here on
     int narg; Ex *args;
     Ex work;              // ST_FUNC: its multiply-adds, where it is a sum of products
-    bool checked, heap; // ST_CALL
+    bool checked, heap, ctx; // ST_CALL
 };
 typedef struct Block Block; // statements being appended, with what is known there
 struct Block {
@@ -282,6 +282,7 @@ void lower_prepare(Lower *l, bool top); // fuse, buffers, layout
 Buf *in_memory(Lower *l, Val *v, Block *b); // v's buffer, row-major; filled here where v has no such one
 // loop/call.c: call operators
 void lower_call(Lower *l, Node *n, Block *b);
+void updates_last(Stmt **body); // --update=inplace: each update as soon as its gradient is there and nothing more reads the parameter
 // loop/list.c: sequences and optionals that the run knows
 bool lower_list(Lower *l, Node *n, Block *b); // false: another call operator
 Buf *list_buf(Lower *l, Val *v, const char *name);

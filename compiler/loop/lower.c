@@ -182,6 +182,7 @@ Program *lower(Graph *g, const Options *opt) {
     for (int i = 0; i < g->nin; i++) lower_input(l, g->in[i], p->in[i], l->main);
     lower_graph(l, l->main);
     p->body = l->main->first;
+    updates_last(&p->body);
     if (!opt || !opt->exact) sum_parts(l, p->body);
     pack_share(p);
     plan(p, opt);

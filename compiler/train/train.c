@@ -209,7 +209,15 @@ static Val *input_of(const Graph *g, const char *name) {
     die("%s is no input", name);
 }
 
-// Outputs: loss, correct, then grad:NAME of the trained ones and new:NAME of the statistics, in the buffer's order.
+// The step of the optimizer on parameter i, which changes its memory; a number that says it is done.
+static Val *update_of(Graph *g, int i, Val *w, Val *d) {
+    const int64_t number = i;
+    const Val done = {.kind = K_TENSOR, .dt = I64};
+    return &b_call(g, &call_update, 2, (Val *const[]){w, d}, &number, sizeof number, 1, &done)->out[0];
+}
+
+// Outputs: loss, correct, then grad:NAME of the trained ones, or update:NAME where the step is done at once, and
+// new:NAME of the statistics, in the buffer's order.
 static bool step_program(Graph *g, const Options *opt, Params *p) {
     Loss l = {0};
     if (!loss_build(g, opt, &l) || (!p->n && !choose_params(g, opt, &l, p))) return false;
@@ -223,7 +231,10 @@ static bool step_program(Graph *g, const Options *opt, Params *p) {
     take_outputs(g);
     graph_output(g, l.loss, intern("loss"));
     if (l.correct) graph_output(g, l.correct, intern("correct"));
-    for (int i = 0; i < n; i++) graph_output(g, d[i], intern(arena_printf("grad:%s", wrt[i]->name)));
+    for (int i = 0; i < n; i++) {
+        if (opt->inplace) graph_output(g, update_of(g, i, wrt[i], d[i]), intern(arena_printf("update:%s", wrt[i]->name)));
+        else graph_output(g, d[i], intern(arena_printf("grad:%s", wrt[i]->name)));
+    }
     for (int i = 0; i < g->nupdate; i += 2)
         if (param_find(p, g->update[i]->name)) graph_output(g, g->update[i + 1], intern(arena_printf("new:%s", g->update[i]->name)));
     return true;

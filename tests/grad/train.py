@@ -275,6 +275,59 @@ def check_random_start(args, folder):
         raise AssertionError("another seed, the same weights")
 
 
+def check_inplace(args, folder):
+    """--update=inplace: bit for bit the steps of a buffer of gradients, for each optimizer, full and smaller batches; no gradient's memory."""
+    for name in OPTIMIZERS:
+        both = [make(args, folder, [f"--optimizer={name}", "--no-decay=[.]b$", *more], np.float32, norm=True) for more in ([], ["--update=inplace"])]
+        for clip in (0, 0.01):
+            for n in (8, 8, 5, 8):
+                batch, losses = feeds(n), []
+                for t in both:
+                    t.hyper.clip_value, t.hyper.weight_decay = clip, 0.1
+                    losses.append(t.train_step(batch))
+                if losses[0] != losses[1] or both[0].t.step != both[1].t.step:
+                    raise AssertionError(f"{name}: losses {losses}")
+        for w, want in both[0].views().items():
+            np.testing.assert_array_equal(both[1].views()[w], want, err_msg=f"{name}: {w}")
+        if both[0].save() != both[1].save():
+            raise AssertionError(f"{name}: other checkpoints")
+        both[1].hyper.clip_norm = 1
+        try:
+            both[1].train_step(feeds(8))
+        except RuntimeError as error:
+            if str(error) != "EVALUE":
+                raise
+        else:
+            raise AssertionError("the norm of gradients that are not there was clipped")
+    if hasattr(both[1].lib, "m_forward_backward"):
+        raise AssertionError("there are gradients")
+
+
+def check_inplace_memory(args, folder):
+    """Of many layers' gradients at most some are there at a time."""
+    rng = np.random.default_rng(1)
+    nodes, weights, last = [], {}, "x"
+    for i in range(12):
+        weights[f"w{i}"] = (rng.normal(size=(256, 256)) / 16).astype(np.float32)
+        nodes += [helper.make_node("MatMul", [last, f"w{i}"], [f"m{i}"]), helper.make_node("Relu", [f"m{i}"], [f"r{i}"])]
+        last = f"r{i}"
+    graph = helper.make_graph(nodes, "deep", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 256])],
+                              [helper.make_tensor_value_info(last, TensorProto.FLOAT, [1, 256])],
+                              [numpy_helper.from_array(w, n) for n, w in weights.items()])
+    path = folder / "deep.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    both = [trainer.compile_trainer(args.cnncc, args.cc, path, folder / "d", ["--loss=mse", "--batch=4", *more], np.float32, ("x", "target"), (last,), False)
+            for more in ([], ["--update=inplace"])]
+    x = {"x": rng.normal(size=(4, 256)).astype(np.float32), "target": rng.normal(size=(4, 256)).astype(np.float32)}
+    for _ in range(3):
+        if both[0].train_step(x) != both[1].train_step(x):
+            raise AssertionError("another loss")
+    np.testing.assert_array_equal(both[0].memory["params"], both[1].memory["params"])
+    work = both[1].memory["work"].size
+    if work > 3 * 256 * 256 * 4:
+        raise AssertionError(f"{work} bytes of work area, a gradient takes {256 * 256 * 4}")
+
+
 def check_choice(args, folder):
     """Bias only; the last layer only."""
     t = make(args, folder, ["--requires-grad=[.]b$"])
@@ -294,7 +347,7 @@ def main():
     tests = {f"optimizer {n}": lambda f, n=n: check_optimizer(args, f, n) for n in OPTIMIZERS}
     tests |= {n: lambda f, c=c: c(args, f) for n, c in {
         "clip": check_clip, "parts": check_parts, "checkpoint": check_checkpoint, "export": check_export, "statistics": check_statistics,
-        "random start": check_random_start, "choice": check_choice}.items()}
+        "random start": check_random_start, "choice": check_choice, "inplace": check_inplace, "memory of inplace": check_inplace_memory}.items()}
     tests["export of half types"] = lambda f: check_export(args, f, TensorProto.FLOAT16)
     passed = failed = 0
     with tempfile.TemporaryDirectory() as tmp:
