@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Memory order of work buffers: the axis that a contraction's weights produce (channels) becomes the
-// innermost one, and values computed from such buffers element by element follow. Inputs, outputs and
-// weights stay row-major.
+// innermost one, and values computed from such buffers element by element follow. Inputs, outputs,
+// weights and what a call reads stay row-major.
 #include "loop/tile.h"
 #include <string.h>
 
@@ -98,15 +98,23 @@ static int operand_axis(Lower *l, const Root *r) {
     return -1;
 }
 
+// By value id: whether a call reads it.
+static bool *read_by_calls(const Graph *g) {
+    bool *read = NEWN(bool, g->nval + 1);
+    for (int i = 0; i < g->nnode; i++)
+        for (int k = 0; k < g->node[i]->nin && g->node[i]->op == P_call; k++) read[g->node[i]->in[k]->id] = true;
+    return read;
+}
+
 void layout(Lower *l) {
-    bool *done = NEWN(bool, l->prog->nbufs + 1);
+    bool *done = NEWN(bool, l->prog->nbufs + 1), *fixed = read_by_calls(l->g);
     for (int i = 0; i < l->nroots; i++) {
         const Root *r = &l->roots[i];
         Buf *b = r->buf;
         if (b->kind != B_WORK || done[b->id]) continue;
         done[b->id] = true;
         if (b->rank >= 2 && (b->dt == F32 || b->dt == F64)) b->slack = SLACK;
-        if (b->rank >= 3 && r->expr->rank == b->rank) {
+        if (b->rank >= 3 && r->expr->rank == b->rank && !(b->val && fixed[b->val->id])) {
             int axis = weight_axis(l, r);
             if (axis < 0) axis = operand_axis(l, r);
             if (axis >= 0) innermost(b, axis);
