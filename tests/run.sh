@@ -272,6 +272,8 @@ test_examples() {
     step 'example: training' timeout 600 sh examples/train/run.sh --epochs 1 --threads "$jobs" --at-least 0.8
     step 'example: attack' timeout 600 sh examples/attack/run.sh --train 1500 --epochs 1 --threads "$jobs"
     step 'example: ranks' timeout 600 sh examples/train/ranks.sh
+    step 'example: words' timeout 300 sh examples/words/run.sh --words 5000 --epochs 1 --at-least 0.5
+    step 'example: private' timeout 600 sh examples/private/run.sh --steps 25 --threads "$jobs" --seed 1 --at-least 0.5 -- --rounds 2 --at-least 0.5
     unset CNNCC
 }
 test_exporters() { own_script exporters 1800; } # its packages are 9 gigabytes, most of it PyTorch's

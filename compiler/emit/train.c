@@ -72,6 +72,12 @@ static int64_t batch_of(const Train *c) {
     return 1;
 }
 
+static const char *upper(const char *s) {
+    char *u = arena_strdup(s);
+    for (char *p = u; *p; p++) *p = (char)toupper((unsigned char)*p);
+    return u;
+}
+
 // ---- fields of the batch and the result -------------------------------------------------------------
 
 static const char *input_field(const Val *v) { return c_name(v->name); }
@@ -85,7 +91,7 @@ static void put_extents(Text *t, const Val *v) {
 }
 
 static void put_batch_struct(const Train *c, Text *t) {
-    put(t, "/* What a step is given; n examples, at most %s_BATCH. A pointer that a call does not need may be NULL. */\ntypedef struct {\n    int64_t n;\n", c->m);
+    put(t, "/* What a step is given; n examples, at most %s_BATCH. A pointer that a call does not need may be NULL. */\ntypedef struct {\n    int64_t n;\n", upper(c->m));
     const Program *p = c->t->p[1] ? c->t->p[1] : c->t->p[0];
     for (int i = 0; i < p->g->nin; i++) {
         const Val *v = p->g->in[i];
@@ -112,12 +118,6 @@ static void put_result_struct(const Train *c, Text *t) {
 }
 
 // ---- the header -------------------------------------------------------------------------------------
-
-static const char *upper(const char *s) {
-    char *u = arena_strdup(s);
-    for (char *p = u; *p; p++) *p = (char)toupper((unsigned char)*p);
-    return u;
-}
 
 static bool has_export(const Params *p) {
     for (int i = 0; i < p->n; i++)
