@@ -123,7 +123,9 @@ static Val *constant_val(const Importer *im, Scope *s, const Parameters *p, cons
         *init = import_init(p->g, name, c->rank, dim);
         init->adapted = map_get(&im->adapters, intern(arena_printf("%s.lora_A", name))) != NULL;
     }
+    const Place *typed = map_get(&im->places, name);
     init->file_at = c->file_at;
+    if (c->file_at < 0 && typed && typed->size == c->data->n * dt_size(c->data->dt)) init->file_at = typed->at;
     init->file_type = c->data->dt;
     v->node->aux = init;
     return v;

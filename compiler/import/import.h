@@ -46,6 +46,7 @@ typedef struct {
     int nunsupported, cap_unsupported;
     bool *dim_used, *shape_used, *value_used; // --dim, --shape, --value
     PtrMap adapters;  // names of --lora's matrices -> their Init
+    PtrMap places;    // names of parameters -> Place of their numbers in typed fields
     int depth;
     int64_t nodes;
 } Importer;
@@ -151,6 +152,12 @@ Val *import_input(Importer *im, Graph *g, const Onnx__ValueInfoProto *p);
 const char *val_type(const Val *v); // as ONNX spells it: tensor(float), seq(tensor(int64))
 // import/init.c: how a parameter of that name and shape starts at random.
 Init import_init(const Onnx__GraphProto *g, const char *name, int rank, const int64_t *dim);
+// In a model that has no floating point initializers, as PaddlePaddle writes it, its Constant nodes are its parameters.
+void constants_as_initializers(Onnx__GraphProto *g);
+const void *keep(const void *p); // what a message no longer points to stays with it: nothing of it is freed
+// import/place.c: bytes of the model's file.
+typedef struct { int64_t at; size_t size; } Place;
+void places_find(PtrMap *place, const uint8_t *file, size_t size);
 // import/lora.c: adapters beside the weights that --lora names.
 void lora_adapt(Importer *im);
 #endif

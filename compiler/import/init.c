@@ -85,3 +85,43 @@ Init import_init(const Onnx__GraphProto *g, const char *name, int rank, const in
     if (rank <= 1) return (Init){.kind = INIT_CONSTANT, .scale = is_any(op, "Mul Div")};
     return of_matrix(g, n, input, rank, d, swapped);
 }
+
+// ---- parameters in Constant nodes -------------------------------------------------------------------------
+
+const void *keep(const void *p) { return *NEW(const void *) = p; }
+
+static bool is_weights(const Onnx__TensorProto *t) {
+    size_t n = 1;
+    for (size_t i = 0; i < t->n_dims; i++) n = t->dims[i] < 0 ? 0 : mul_size(n, (size_t)t->dims[i]);
+    return n > 1 && t->data_type > DT_NONE && t->data_type < DT_COUNT && dt_is_float((DType)t->data_type);
+}
+
+// The elements of a Constant node that may be a parameter; NULL: it is none.
+static Onnx__TensorProto *weights_of(const Onnx__NodeProto *n) {
+    const Onnx__AttributeProto *a = n->op_type && !strcmp(n->op_type, "Constant") && !*domain_of(n->domain) && n->n_output == 1 ? attribute(n, "value") : NULL;
+    return a && a->t && is_weights(a->t) ? a->t : NULL;
+}
+
+void constants_as_initializers(Onnx__GraphProto *g) {
+    for (size_t i = 0; i < g->n_initializer; i++)
+        if (is_weights(g->initializer[i])) return;
+    Onnx__TensorProto **init = NEWN(Onnx__TensorProto *, g->n_initializer + g->n_node + 1);
+    Onnx__NodeProto **node = NEWN(Onnx__NodeProto *, g->n_node + 1);
+    size_t n = 0;
+    if (g->n_initializer) memcpy(init, g->initializer, sizeof *init * g->n_initializer);
+    for (size_t i = 0; i < g->n_node; i++) {
+        Onnx__TensorProto *t = weights_of(g->node[i]);
+        if (!t) {
+            node[n++] = g->node[i];
+            continue;
+        }
+        keep(t->name);
+        t->name = g->node[i]->output[0];
+        init[g->n_initializer++] = t;
+    }
+    keep(g->initializer);
+    keep(g->node);
+    g->initializer = init;
+    g->node = node;
+    g->n_node = n;
+}

@@ -24,9 +24,6 @@ typedef struct {
     const char *up, *across, *scale; // scale: NULL where it is 1
 } Adapter;
 
-// What a message no longer points to stays with it: nothing of it is freed.
-static const void *keep(const void *p) { return *NEW(const void *) = p; }
-
 // Where a reader has the product.
 typedef enum { BY_SUM, BY_MATMUL, BY_GEMM, BY_GEMM_T, BY_CONV, BY_GATHER } Way;
 

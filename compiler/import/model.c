@@ -135,6 +135,8 @@ Graph *import_model(const char *path, const Options *opt) {
     im->shape_used = NEWN(bool, opt->nshape + 1);
     im->value_used = NEWN(bool, opt->nvalue + 1);
     functions_read(im);
+    if (opt->train) places_find(&im->places, im->file, im->size);
+    if (opt->grad || opt->train) constants_as_initializers(im->model->graph);
     if (opt->nlora) lora_adapt(im);
     used_names(im);
     Graph *g = graph_new(NULL);

@@ -241,6 +241,40 @@ def check_export(args, folder, kind=TensorProto.FLOAT):
         raise AssertionError("another file is taken for the model's")
 
 
+def check_export_elsewhere(args, folder):
+    """Weights in typed fields, and in Constant nodes as PaddlePaddle writes them: trained and exported all the same."""
+    for typed in (True, False):
+        for constants in (True, False):
+            model = net(norm=True)
+            for w in model.graph.initializer:
+                if typed:
+                    values = numpy_helper.to_array(w).ravel()
+                    w.ClearField("raw_data")
+                    w.float_data.extend(values.tolist())
+            if constants:
+                weights = {w.name: w for w in model.graph.initializer}
+                nodes = [helper.make_node("Constant", [], [n], value=w) for n, w in weights.items()]
+                nodes.append(helper.make_node("Constant", [], ["unused"], value=helper.make_tensor("", TensorProto.FLOAT, [], [1.0])))
+                model.graph.ClearField("initializer")
+                rest = list(model.graph.node)
+                model.graph.ClearField("node")
+                model.graph.node.extend(nodes + rest)
+            path = folder / "elsewhere.onnx"
+            onnx.save(model, path)
+            t = trainer.compile_trainer(args.cnncc, args.cc, path, folder / "e", ["--loss=cross_entropy", "--batch=8", "--optimizer=adam"], np.float32,
+                                        ("x", "target"))
+            for _ in range(3):
+                t.train_step(feeds(8))
+            status, data = t.export(path.read_bytes())
+            t.check(status)
+            after = onnx.load_model_from_string(data)
+            got = {w.name: w for w in after.graph.initializer} | {n.output[0]: n.attribute[0].t for n in after.graph.node if n.op_type == "Constant"}
+            for name, want in t.views().items():
+                np.testing.assert_array_equal(numpy_helper.to_array(got[name]), want, err_msg=name)
+            if len(t.views()) != 8:
+                raise AssertionError(f"parameters {list(t.views())}")
+
+
 def check_statistics(args, folder):
     """Running statistics by ONNX's and PyTorch's convention; frozen ones stay."""
     x, rest = feeds(8), 1 - float(np.float32(0.8))
@@ -346,7 +380,7 @@ def main():
     args = parser.parse_args()
     tests = {f"optimizer {n}": lambda f, n=n: check_optimizer(args, f, n) for n in OPTIMIZERS}
     tests |= {n: lambda f, c=c: c(args, f) for n, c in {
-        "clip": check_clip, "parts": check_parts, "checkpoint": check_checkpoint, "export": check_export, "statistics": check_statistics,
+        "clip": check_clip, "parts": check_parts, "checkpoint": check_checkpoint, "export": check_export, "export of what lies elsewhere": check_export_elsewhere, "statistics": check_statistics,
         "random start": check_random_start, "choice": check_choice, "inplace": check_inplace, "memory of inplace": check_inplace_memory}.items()}
     tests["export of half types"] = lambda f: check_export(args, f, TensorProto.FLOAT16)
     passed = failed = 0
