@@ -273,6 +273,7 @@ test_examples() {
     step 'example: attack' timeout 600 sh examples/attack/run.sh --train 1500 --epochs 1 --threads "$jobs"
     step 'example: ranks' timeout 600 sh examples/train/ranks.sh
     step 'example: words' timeout 300 sh examples/words/run.sh --words 5000 --epochs 1 --at-least 0.5
+    step 'example: finetune' timeout 600 sh examples/finetune/run.sh --steps 60 --threads "$jobs" --at-least 0.5
     step 'example: search' timeout 600 sh examples/search/run.sh --trials 4 --images 2000 --epochs 1 --at-least 0.5
     step 'example: private' timeout 600 sh examples/private/run.sh --steps 25 --threads "$jobs" --seed 1 --at-least 0.5 -- --rounds 2 --at-least 0.5
     unset CNNCC
