@@ -208,6 +208,7 @@ struct Node {
     const void *aux; // call: its arguments
     size_t aux_size;
     const char *name;// the model's nodes it came from, for comments and diagnostics
+    int again;       // the graph's, when it was made
     unsigned hash;
     Graph *g;
 };
@@ -229,6 +230,8 @@ struct Graph {
     void *known;                  // val_const's results
     const char *origin;           // what new nodes are named after: the ONNX node being imported
     Val **update; int nupdate, cap_update; // pairs: a statistic (an initializer), and what training makes of it
+    int nrandom;                  // random nodes made so far, in regions too
+    int again;                    // of nodes that are made now: apart from equal ones of another number (opt/recompute.c)
     int first_ex;                 // expressions with this id or a higher one were made after the graph
 };
 Graph *graph_new(Graph *parent);
@@ -332,6 +335,8 @@ void pass_agree(Graph *g, const Options *opt);    // opt/agree.c: extents that g
 void pass_fold(Graph *g, const Options *opt);     // opt/fold.c: constant subgraphs become const within a byte budget
 void pass_simplify(Graph *g, const Options *opt); // opt/simplify.c
 void pass_hoist(Graph *g, const Options *opt);    // opt/hoist.c: what loops compute anew each time, without need, before them
+extern const int recompute_levels;
+Graph *recompute(Graph *g, int level);            // opt/recompute.c: --recompute: a training step that keeps less of its forward pass, of that level
 void graph_splice(Graph *g, const Graph *region, Val *const *args, Val **out); // a region's nodes in g, on args instead of its parameters
 Graph *graph_rebuild(Graph *g);                   // opt/rebuild.c: reachable nodes only, renumbered
 typedef void LoadVisit(Ex load, void *ctx);
@@ -350,6 +355,7 @@ Program *lower(Graph *g, const Options *opt);
 bool emit_model(const Program *p, const Options *opt);  // model.c, model.h, model.bin
 typedef struct { const Program *p[5]; const Params *params; } TrainPrograms; // step at the full batch, step, eval, predict at any; NULL: as the first
 bool emit_train(const TrainPrograms *t, const Options *opt);
+int64_t optimizer_state(const Options *opt);            // numbers of state that the optimizer has for each trained one
 bool emit_onnx(const Graph *g, const char *path);
 bool save_tensor(const char *path, const char *name, const Tensor *t); // emit/onnx_proto.c: a TensorProto
 
@@ -376,6 +382,8 @@ struct Options {
     const char *rng;       // philox (NULL) or mt19937
     const char *loss, *optimizer, *requires_grad, *freeze, *input_grad, *no_decay;
     int64_t batch;
+    bool recompute;             // --recompute=auto
+    int64_t mem_budget;         // --mem-budget: bytes; 0: none
     bool frozen_bn, bn_unbiased, inplace; // --frozen-bn; --bn-momentum=pytorch; --update=inplace
     TrainEntry entry;           // of --train: which of its functions is being made
     const char *tuned;     // --tuned FILE: tiles by measurement, loop/tune.c

@@ -96,11 +96,36 @@ static Graph *make_graph(const Options *opt, Params *params) {
     return g;
 }
 
+static int64_t work_of(const Program *p) {
+    int64_t n = 0;
+    return p && p->work_size && e_is_const(p->work_size, &n) ? n : INT64_MAX;
+}
+
+// The level of --recompute for a step: the first whose memory fits the budget, or the one with the least.
+static int choose_level(Graph *g, const Options *opt, const Params *params) {
+    const int64_t size = (int64_t)dt_size(params->dt), fixed = size * (params->total + (opt->inplace ? 0 : 2 * params->trained) + optimizer_state(opt) * params->trained);
+    int64_t least = INT64_MAX, none = 0;
+    int best = 0;
+    for (int level = 0; level < recompute_levels; level++) {
+        int64_t n = work_of(lower(recompute(g, level), opt));
+        if (level == 0) none = n;
+        if (n < least) least = n, best = level;
+        if (opt->mem_budget && n <= opt->mem_budget - fixed) break;
+    }
+    if (opt->mem_budget && least > opt->mem_budget - fixed) {
+        error("--mem-budget: a step needs at least %lld bytes, %lld of them for parameters, gradients and the optimizer", (long long)(least + fixed), (long long)fixed);
+        return 0;
+    }
+    fprintf(stderr, "%s: note: a step works in %.1f MB, %.1f MB if nothing were computed again\n", diag_file, (double)least / 1e6, (double)none / 1e6);
+    return best;
+}
+
 // --train: the entries of the interface are programs of their own, made from the model one by one.
 static int compile_train(const Options *opt) {
     static const TrainEntry entry[] = {ENTRY_STEP, ENTRY_STEP, ENTRY_EVAL, ENTRY_PREDICT};
     Params params = {0};
     TrainPrograms t = {.params = &params};
+    int level = 0;
     for (int i = 0; i < 4; i++) {
         Options o = *opt;
         o.entry = entry[i];
@@ -110,7 +135,8 @@ static int compile_train(const Options *opt) {
         if (!g) return 1;
         if (i == 0 && opt->emit_onnx && !emit_onnx(g, opt->emit_onnx)) return 1;
         start(opt, "lower");
-        if (!(t.p[i] = lower(g, &o))) return 1;
+        if (i == 0 && opt->recompute) level = choose_level(g, &o, &params);
+        if (!(t.p[i] = lower(i < 2 ? recompute(g, level) : g, &o)) || diag_errors) return 1;
     }
     start(opt, "emit");
     int status = opt->output && !emit_train(&t, opt);

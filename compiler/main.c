@@ -67,6 +67,9 @@ static const char more_help_text[] =
     "                           --input-grad NAME,... of inputs (with --grad)\n"
     "  --lora REGEX:RANK[/ALPHA] train two thin matrices beside each weight of that name instead of it (may be repeated)\n"
     "  --update inplace         each parameter's step as soon as its gradient is known: no buffer of gradients\n"
+    "  --recompute auto         keep less of the forward pass and compute it again, where that is less memory;\n"
+    "                           --mem-budget BYTES (or 100M, 2G): only as much as parameters, gradients, state and work\n"
+    "                           area need to fit\n"
     "  --frozen-bn              BatchNormalization as in use; --bn-momentum onnx or pytorch: whose convention\n"
     "\n"
     "Looking inside\n"
@@ -142,6 +145,15 @@ static int64_t number(const char *s, const char *option) {
     long long v = strtoll(s, &end, 10);
     if (!*s || *end || errno || v < 0) usage("not a number", option);
     return v;
+}
+
+// A number of bytes: 1000000, 1000K, 1M, 2G.
+static int64_t bytes_number(const char *s, const char *option) {
+    size_t n = strlen(s);
+    const char *unit = n > 1 ? strchr("KMG", s[n - 1]) : NULL;
+    int64_t v = number(unit && *unit ? intern_n(s, n - 1) : s, option), by = !unit ? 1 : *unit == 'K' ? 1000 : *unit == 'M' ? 1000000 : 1000000000;
+    if (v < 1 || v > INT64_MAX / by) usage("not a number of bytes", option);
+    return v * by;
 }
 
 // NAME=VALUE or NAME<=VALUE: the name, and where the value starts.
@@ -289,6 +301,10 @@ static bool set_value(Options *o, const char *name, const char *value) {
         o->bn_unbiased = choice(name, value, "onnx", "pytorch");
     else if (!strcmp(name, "--update"))
         o->inplace = choice(name, value, "after", "inplace");
+    else if (!strcmp(name, "--recompute"))
+        o->recompute = choice(name, value, "none", "auto");
+    else if (!strcmp(name, "--mem-budget"))
+        o->mem_budget = bytes_number(value, name);
     else if (!strcmp(name, "--tile-form"))
         o->tile_form = (int)(number(value, name) & 0xffff);
     else if (!strcmp(name, "--batch"))
@@ -341,6 +357,8 @@ int main(int argc, char **argv) {
     if (o.multi_target && o.portable) usage("--multi-target and --portable exclude each other", NULL);
     if (o.exact && o.relax) usage("--exact and --relax exclude each other", NULL);
     if (o.example && (o.grad || o.train)) usage("--example is a program that runs a model; docs/training.md shows one that trains", NULL);
+    if ((o.recompute || o.mem_budget) && !o.train) usage("--recompute and --mem-budget go with --train", NULL);
+    if (o.mem_budget && !o.recompute) usage("--mem-budget goes with --recompute=auto", NULL);
     if (o.inplace && !o.train) usage("--update goes with --train", NULL);
     if (o.inplace && o.emit_onnx) usage("--update=inplace changes memory, which --emit-onnx cannot say", NULL);
     if (o.nlora && !o.grad && !o.train) usage("--lora goes with --train or --grad", NULL);

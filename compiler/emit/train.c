@@ -29,6 +29,11 @@ static const Optimizer *optimizer_of(const Options *opt) {
     return NULL;
 }
 
+int64_t optimizer_state(const Options *opt) {
+    const Optimizer *o = optimizer_of(opt);
+    return o ? o->state : 0;
+}
+
 static const char *const entry_name[] = {"step", "step_any", "eval", "predict"};
 enum { ENTRIES = 4 };
 

@@ -299,6 +299,7 @@ static void rewrite_node(Graph *g, const Node *old, Val **map, Run *run) {
     const Node *n = substituted(run, old);
     Val **in = NEWN(Val *, n->nin + n->nout + 1), **out = in + n->nin;
     for (int i = 0; i < n->nin; i++) in[i] = map[n->in[i]->id];
+    if (rw->operands) rw->operands(g, old, in, map, rw->ctx);
     g->origin = n->name;
     Graph *branch = n->op == P_if && rw->branch ? rw->branch(n, in) : NULL;
     if (branch) splice(g, branch, in + 1, out, run);

@@ -14,6 +14,7 @@ typedef struct {
     Val *(*after)(Graph *g, Val *v, void *ctx);           // a value as good as the newly made v, or v
     Graph *(*branch)(const Node *old, Val *const *in);    // the region that an if of these operands takes, or NULL
     int (*invariant)(const Node *loop, Val ***which, void *ctx); // how many and which values of the loop's body are made before it: of captures and constants, by single results
+    void (*operands)(Graph *g, const Node *old, Val **in, Val *const *map, void *ctx); // may replace operands of the node to be made; map: old values by id -> values of g
     void *ctx;
 } Rewrite;
 

@@ -37,7 +37,7 @@ Graph *graph_new(Graph *parent) {
 static unsigned hash_node(const Node *n) {
     uint64_t h = (uint64_t)n->op * 31 + (uint64_t)n->fn;
     h = h * 31 + (uint64_t)n->axis;
-    h = h * 31 + (uint64_t)n->flag;
+    h = h * 31 + (uint64_t)n->flag + (uint64_t)n->again * 7919;
     h = h * 31 + (uint64_t)(uintptr_t)n->data + (uint64_t)(uintptr_t)n->call;
     for (int i = 0; i < n->nin; i++) h = (h ^ (uint64_t)n->in[i]->id) * 0xff51afd7ed558ccdu;
     for (int i = 0; i < n->nex; i++) h = (h ^ (uint64_t)n->ex[i]->id) * 0xc4ceb9fe1a85ec53u;
@@ -47,7 +47,7 @@ static unsigned hash_node(const Node *n) {
 }
 
 static bool same_node(const Node *a, const Node *b) {
-    if (a->op != b->op || a->fn != b->fn || a->axis != b->axis || a->flag != b->flag || a->nin != b->nin ||
+    if (a->op != b->op || a->fn != b->fn || a->axis != b->axis || a->flag != b->flag || a->again != b->again || a->nin != b->nin ||
         a->nex != b->nex || a->data != b->data || a->call != b->call || a->nout != b->nout ||
         a->aux_size != b->aux_size || a->out[0].dt != b->out[0].dt || !val_same_shape(&a->out[0], &b->out[0]))
         return false;
@@ -75,8 +75,11 @@ static bool has_identity(const Node *n) { // never merged with an equal one
     return n->op == P_input || n->op == P_random || n->op == P_if || n->op == P_loop || n->op == P_call;
 }
 
-static Node *add_node(Graph *g, const Node *key) {
+static Node *add_node(Graph *g, const Node *given) {
     Table *t = g->table;
+    Node own = *given;
+    const Node *key = &own;
+    own.again = g->again;
     if (prim_nin[key->op] >= 0 && prim_nin[key->op] != key->nin) die("%s with %d operands", prim_name[key->op], key->nin);
     unsigned hash = hash_node(key);
     if (t->used * 2 >= t->cap) table_grow(t);
@@ -340,9 +343,10 @@ Val *b_iota(Graph *g, DType dt, Ex n) {
 }
 
 Val *b_random(Graph *g, int rank, const Ex *shape, uint64_t seed, bool has_seed) {
-    static int identity;
+    Graph *model = g;
+    while (model->parent) model = model->parent;
     Ex s = e_int((int64_t)seed);
-    return add1(g, (Node){.op = P_random, .axis = ++identity, .flag = has_seed, .nex = 1, .ex = &s}, U32, rank, shape);
+    return add1(g, (Node){.op = P_random, .axis = ++model->nrandom, .flag = has_seed, .nex = 1, .ex = &s}, U32, rank, shape);
 }
 
 // ---- compute ----------------------------------------------------------------------------------

@@ -5,8 +5,34 @@
 
 #include <string.h>
 
+static void grad_node(Grad *s, Node *n);
+
+static bool is_moved(Prim p) { return p == P_reshape || p == P_permute || p == P_expand || p == P_window; }
+
+// Whether the adjoint of view x is to be d alone: x repeats elements, and d is a product that will be summed over the
+// repeated ones, or over the windows. The sum of two such products would be made in full before.
+static bool is_product_of_view(const Val *x, const Val *d) {
+    bool repeats = false, windows = false;
+    for (; is_moved(x->node->op); x = x->node->in[0]) {
+        windows |= x->node->op == P_window;
+        repeats |= x->node->op == P_expand && !val_same_shape(x, x->node->in[0]);
+    }
+    while (d->node->op == P_reshape || d->node->op == P_permute) d = d->node->in[0];
+    return windows || (repeats && d->node->op == P_map && d->node->fn == FN_mul);
+}
+
 void contribute(Grad *s, Val *x, Val *d) {
     if (!d || !s->needs[x->id]) return;
+    if (is_moved(x->node->op) && x->dt == d->dt && val_same_shape(x, d) && is_product_of_view(x, d)) {
+        Val *sum = s->adj[x->id];
+        const char *origin = s->g->origin;
+        if (x->node->name) s->g->origin = arena_printf("gradient of %s", x->node->name);
+        s->adj[x->id] = d;
+        grad_node(s, x->node);
+        s->adj[x->id] = sum;
+        s->g->origin = origin;
+        return;
+    }
     Val *sum = s->adj[x->id];
     if (!dt_is_float(x->dt) && sum) d = cast_to(s->g, d, sum->dt); // of quantized integers
     else if (d->dt != x->dt && dt_is_float(x->dt)) die("an adjoint of %s for %s", dt_name(d->dt), dt_name(x->dt));

@@ -362,6 +362,70 @@ def check_inplace_memory(args, folder):
         raise AssertionError(f"{work} bytes of work area, a gradient takes {256 * 256 * 4}")
 
 
+def deep(kind, path):
+    """Many blocks of a kind: what a training step keeps of them is most of its memory."""
+    rng = np.random.default_rng(2)
+    nodes, weights, x, shape = [], {}, "x", [1, 8, 12, 12] if kind == "residual" else [1, 10, 16]
+
+    def op(name, inputs, **attributes):
+        nodes.append(helper.make_node(name, inputs, [f"v{len(nodes)}"], **attributes))
+        return nodes[-1].output[0]
+
+    def weight(*size, value=None):
+        weights[f"w{len(weights)}"] = np.full(size, value, np.float32) if value is not None else rng.normal(size=size).astype(np.float32) * 0.3
+        return [*weights][-1]
+
+    for _ in range(5):
+        if kind == "residual":
+            y = op("Conv", [x, weight(8, 8, 3, 3)], pads=[1] * 4)
+            y = op("Relu", [op("BatchNormalization", [y, weight(8, value=1), weight(8, value=0), weight(8, value=0), weight(8, value=1)])])
+            y = op("Dropout", [op("Conv", [y, weight(8, 8, 3, 3)], pads=[1] * 4)], seed=3)
+        else:
+            q, k, v = (op("MatMul", [x, weight(16, 16)]) for _ in range(3))
+            p = op("Softmax", [op("MatMul", [q, op("Transpose", [k], perm=[0, 2, 1])])])
+            y = op("Tanh", [op("MatMul", [op("Gelu", [op("MatMul", [op("MatMul", [p, v]), weight(16, 64)])]), weight(64, 16)])])
+        x = op("Add", [x, y])
+    graph = helper.make_graph(nodes, kind, [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+                              [helper.make_tensor_value_info(x, TensorProto.FLOAT, shape)], [numpy_helper.from_array(w, n) for n, w in weights.items()])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=8), path)
+    return shape, x
+
+
+def check_recompute(args, folder):
+    """--recompute=auto: the same training in less memory, alone, in place, and within a budget; too small a budget says what is needed."""
+    for kind in ("residual", "attention"):
+        path = folder / f"{kind}.onnx"
+        shape, out = deep(kind, path)
+
+        def build(*options):
+            return trainer.compile_trainer(args.cnncc, args.cc, path, folder / "r", ["--loss=mse", "--batch=6", "--optimizer=adam", *options], np.float64,
+                                           ("x", "target"), (out,), False)
+
+        plain = build()
+        total = sum(a.nbytes for a in plain.memory.values())
+        least = sum(a.nbytes for a in build("--recompute=auto").memory.values())
+        if least > 0.75 * total:
+            raise AssertionError(f"{kind}: {least} bytes of {total}")
+        others = [build("--recompute=auto"), build("--recompute=auto", "--update=inplace"), build("--recompute=auto", f"--mem-budget={(total + least) // 2}")]
+        if sum(a.nbytes for a in others[2].memory.values()) > (total + least) // 2 + 65536:
+            raise AssertionError("more than the budget")
+        for n in (6, 6, 4):
+            feed = {k: RNG.normal(size=(n, *shape[1:])) for k in ("x", "target")}
+            want = plain.train_step(feed)
+            for t in others:
+                np.testing.assert_allclose(t.train_step(feed), want, rtol=1e-11)
+        for t in others:
+            for name, w in plain.views().items():
+                np.testing.assert_allclose(t.views()[name], w, rtol=1e-7, atol=1e-9, err_msg=name)
+        try:
+            build("--recompute=auto", "--mem-budget=1K")
+        except RuntimeError as error:
+            if "at least" not in str(error):
+                raise
+        else:
+            raise AssertionError("a budget of a kilobyte was met")
+
+
 def check_choice(args, folder):
     """Bias only; the last layer only."""
     t = make(args, folder, ["--requires-grad=[.]b$"])
@@ -381,7 +445,7 @@ def main():
     tests = {f"optimizer {n}": lambda f, n=n: check_optimizer(args, f, n) for n in OPTIMIZERS}
     tests |= {n: lambda f, c=c: c(args, f) for n, c in {
         "clip": check_clip, "parts": check_parts, "checkpoint": check_checkpoint, "export": check_export, "export of what lies elsewhere": check_export_elsewhere, "statistics": check_statistics,
-        "random start": check_random_start, "choice": check_choice, "inplace": check_inplace, "memory of inplace": check_inplace_memory}.items()}
+        "random start": check_random_start, "choice": check_choice, "inplace": check_inplace, "memory of inplace": check_inplace_memory, "recompute": check_recompute}.items()}
     tests["export of half types"] = lambda f: check_export(args, f, TensorProto.FLOAT16)
     passed = failed = 0
     with tempfile.TemporaryDirectory() as tmp:
