@@ -258,7 +258,7 @@ test_grad() {
     install_packages python3-torch python3-numpy libopenblas0-pthread || {
         [ "$venv" = no ] || ! reachable || bad 'grad: PyTorch' 'it cannot be installed, though the registries answer'
     }
-    own_script grad 900
+    own_script grad 1200
 }
 test_text() { own_script text 300; }
 # The examples as a reader would run them, with less training.

@@ -22,6 +22,8 @@ typedef struct {
     void *importer;  // for operators with sub-graphs
     const Options *opt;
 } Op;
+// --batch: how many examples the inputs have.
+static inline Ex op_batch(const Op *o) { return o->opt->any_batch ? e_sym(intern("batch"), 0, o->opt->batch) : e_int(o->opt->batch); }
 static inline bool op_training(const Op *o) { return o->opt->entry == ENTRY_STEP; } // dropout drops, statistics are those of the batch
 typedef void OpFn(Op *o);
 typedef struct { const char *type; int since; OpFn *fn; } OpDef; // a table ends with { NULL }

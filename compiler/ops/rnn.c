@@ -240,7 +240,9 @@ static Weight weight_of(Op *o, const Rnn *r, int input_, int d) {
 static Val *initial(Op *o, const Rnn *r, Val *v, int d) {
     Ex shape[2] = {r->batch, r->hidden};
     if (!v) return full(o, r->dt, 0, 2, shape);
-    return reshape(o, cast(o, of_dir(o, r->batch_first ? swap_axes(o, v, 0, 1) : v, d), r->dt), 2, shape);
+    Val *first = cast(o, of_dir(o, r->batch_first ? swap_axes(o, v, 0, 1) : v, d), r->dt);
+    if (o->opt->batch && r->batch == op_batch(o) && e_is(first->shape[0], 1)) return expand_to(o, first, 2, shape); // of a batch of one
+    return reshape(o, first, 2, shape);
 }
 
 static Val *run_direction(Op *o, const Rnn *r, int d, Val **h, Val **state) {

@@ -87,6 +87,16 @@ static void reshape_at_run(Op *o, Val *x) {
     o->out[0] = reshape(o, x, rank, s);
 }
 
+// --batch with a model that was exported for a batch of one, and has that in its shapes: a shape of one example is one
+// of the batch, whose examples are outermost.
+static void reshape_batch(const Op *o, const Val *x, int rank, Ex *s, int infer) {
+    if (!o->opt->batch || rank == 0) return;
+    Ex batch = op_batch(o);
+    if (infer < 0) {
+        if (e_product(rank, s) != val_numel(x) && e_mul(batch, e_product(rank, s)) == val_numel(x)) s[0] = e_mul(s[0], batch);
+    } else if (infer > 0 && e_is(s[0], 1) && x->rank > 0 && x->shape[0] == batch) s[0] = batch;
+}
+
 // y = x in another shape; 0 keeps a dimension (but with allowzero), -1 is what remains
 static void op_reshape(Op *o) {
     Val *x = o->in[0];
@@ -113,6 +123,7 @@ static void op_reshape(Op *o) {
             op_fail(o, "dimension %d of the shape is %s", i, e_str(s[i]));
         }
     }
+    reshape_batch(o, x, rank, s, infer);
     if (infer >= 0)
         s[infer] = missing_extent(o, x, rank, s, infer);
     o->out[0] = reshape(o, x, rank, s);
@@ -208,8 +219,19 @@ static void op_transpose(Op *o) {
 }
 
 // y = the inputs joined along axis
+// --batch: x, which was made for a batch of one, as a token before each sequence, for each example, if one of n others has the batch.
+static Val *per_example(Op *o, Val *x, int axis, int n, Val *const *other) {
+    Ex shape[MAX_RANK];
+    bool any = false;
+    for (int i = 0; i < n && o->opt->batch; i++) any |= other[i]->kind == K_TENSOR && other[i]->rank > axis && other[i]->shape[axis] == op_batch(o);
+    if (!any || x->kind != K_TENSOR || x->rank <= axis || !e_is(x->shape[axis], 1)) return x;
+    for (int i = 0; i < x->rank; i++) shape[i] = i == axis ? op_batch(o) : x->shape[i];
+    return expand_to(o, x, x->rank, shape);
+}
+
 static void op_concat(Op *o) {
     int axis = axis_of(o, attr_int_or(o, "axis", 1), o->in[0]->rank);
+    for (int i = 0; i < o->nin && axis > 0; i++) o->in[i] = per_example(o, o->in[i], 0, o->nin, o->in);
     o->out[0] = concat(o, o->nin, o->in, axis);
 }
 

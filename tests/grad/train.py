@@ -426,6 +426,33 @@ def check_recompute(args, folder):
             raise AssertionError("a budget of a kilobyte was met")
 
 
+def check_batch_of_one(args, folder):
+    """A model whose shapes were written for one example: heads, a token in front, a flat end, an initial state."""
+    rng = np.random.default_rng(4)
+    weights = {n: (rng.normal(size=s) * 0.4).astype(np.float32) for n, s in {
+        "wq": (6, 6), "token": (1, 1, 6), "gw": (1, 12, 6), "gr": (1, 12, 4), "h0": (1, 1, 4), "wd": (12, 5)}.items()}
+    shapes = {"heads": [1, 4, 2, 3], "merged": [2, 4, 3], "apart": [1, 2, 4, 3], "joined": [1, 4, 6], "flat": [1, -1]}
+    n = helper.make_node
+    nodes = [n("MatMul", ["x", "wq"], ["q"]), n("Reshape", ["q", "heads"], ["h"]), n("Transpose", ["h"], ["t"], perm=[0, 2, 1, 3]), n("Reshape", ["t", "merged"], ["m"]),
+             n("Tanh", ["m"], ["a"]), n("Reshape", ["a", "apart"], ["b"]), n("Transpose", ["b"], ["c"], perm=[0, 2, 1, 3]), n("Reshape", ["c", "joined"], ["j"]),
+             n("Concat", ["token", "j"], ["s"], axis=1), n("Transpose", ["s"], ["st"], perm=[1, 0, 2]), n("GRU", ["st", "gw", "gr", "", "", "h0"], ["y0", "y1"], hidden_size=4),
+             n("Transpose", ["y1"], ["y2"], perm=[1, 0, 2]), n("Concat", ["y2", "y2", "y2"], ["y3"], axis=2), n("Reshape", ["y3", "flat"], ["f"]), n("MatMul", ["f", "wd"], ["y"])]
+    graph = helper.make_graph(nodes, "one", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4, 6])], [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 5])],
+                              [*(numpy_helper.from_array(w, k) for k, w in weights.items()), *(numpy_helper.from_array(np.array(v, np.int64), k) for k, v in shapes.items())])
+    path = folder / "one.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    build = lambda b: trainer.compile_trainer(args.cnncc, args.cc, path, folder / "o", ["--loss=mse", f"--batch={b}"], np.float64, ("x", "target"), ("y",), False)  # noqa: E731
+    one, many = build(1), build(5)
+    feed = {"x": rng.normal(size=(5, 4, 6)), "target": rng.normal(size=(5, 5))}
+    for count in (5, 3):
+        part = {k: v[:count] for k, v in feed.items()}
+        for t in (one, many):
+            t.lib.m_zero_grad(trainer.C.byref(t.t))
+        loss = np.mean([one.call("forward_backward", {k: v[i : i + 1] for k, v in part.items()}).loss for i in range(count)])
+        np.testing.assert_allclose(many.call("forward_backward", part).loss, loss, rtol=1e-12)
+        np.testing.assert_allclose(many.memory["grads"], one.memory["grads"] / count, rtol=1e-10, atol=1e-13)
+
+
 def check_choice(args, folder):
     """Bias only; the last layer only."""
     t = make(args, folder, ["--requires-grad=[.]b$"])
@@ -445,7 +472,7 @@ def main():
     tests = {f"optimizer {n}": lambda f, n=n: check_optimizer(args, f, n) for n in OPTIMIZERS}
     tests |= {n: lambda f, c=c: c(args, f) for n, c in {
         "clip": check_clip, "parts": check_parts, "checkpoint": check_checkpoint, "export": check_export, "export of what lies elsewhere": check_export_elsewhere, "statistics": check_statistics,
-        "random start": check_random_start, "choice": check_choice, "inplace": check_inplace, "memory of inplace": check_inplace_memory, "recompute": check_recompute}.items()}
+        "random start": check_random_start, "choice": check_choice, "inplace": check_inplace, "memory of inplace": check_inplace_memory, "recompute": check_recompute, "batch of one": check_batch_of_one}.items()}
     tests["export of half types"] = lambda f: check_export(args, f, TensorProto.FLOAT16)
     passed = failed = 0
     with tempfile.TemporaryDirectory() as tmp:
