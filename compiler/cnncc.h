@@ -336,7 +336,7 @@ void pass_fold(Graph *g, const Options *opt);     // opt/fold.c: constant subgra
 void pass_simplify(Graph *g, const Options *opt); // opt/simplify.c
 void pass_hoist(Graph *g, const Options *opt);    // opt/hoist.c: what loops compute anew each time, without need, before them
 extern const int recompute_levels;
-Graph *recompute(Graph *g, int level);            // opt/recompute.c: --recompute: a training step that keeps less of its forward pass, of that level
+Graph *recompute(Graph *g, const Options *opt, int level); // opt/recompute.c: --recompute, --amp: a training step that keeps less of its forward pass, of that level
 void graph_splice(Graph *g, const Graph *region, Val *const *args, Val **out); // a region's nodes in g, on args instead of its parameters
 Graph *graph_rebuild(Graph *g);                   // opt/rebuild.c: reachable nodes only, renumbered
 typedef void LoadVisit(Ex load, void *ctx);
@@ -382,7 +382,7 @@ struct Options {
     const char *rng;       // philox (NULL) or mt19937
     const char *loss, *optimizer, *requires_grad, *freeze, *input_grad, *no_decay;
     int64_t batch;
-    bool recompute;             // --recompute=auto
+    bool recompute, amp;        // --recompute=auto, --amp=bf16
     int64_t mem_budget;         // --mem-budget: bytes; 0: none
     bool frozen_bn, bn_unbiased, inplace; // --frozen-bn; --bn-momentum=pytorch; --update=inplace
     TrainEntry entry;           // of --train: which of its functions is being made

@@ -107,7 +107,7 @@ static int choose_level(Graph *g, const Options *opt, const Params *params) {
     int64_t least = INT64_MAX, none = 0;
     int best = 0;
     for (int level = 0; level < recompute_levels; level++) {
-        int64_t n = work_of(lower(recompute(g, level), opt));
+        int64_t n = work_of(lower(recompute(g, opt, level), opt));
         if (level == 0) none = n;
         if (n < least) least = n, best = level;
         if (opt->mem_budget && n <= opt->mem_budget - fixed) break;
@@ -136,7 +136,7 @@ static int compile_train(const Options *opt) {
         if (i == 0 && opt->emit_onnx && !emit_onnx(g, opt->emit_onnx)) return 1;
         start(opt, "lower");
         if (i == 0 && opt->recompute) level = choose_level(g, &o, &params);
-        if (!(t.p[i] = lower(i < 2 ? recompute(g, level) : g, &o)) || diag_errors) return 1;
+        if (!(t.p[i] = lower(i < 2 ? recompute(g, &o, level) : g, &o)) || diag_errors) return 1;
     }
     start(opt, "emit");
     int status = opt->output && !emit_train(&t, opt);

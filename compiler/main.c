@@ -69,7 +69,7 @@ static const char more_help_text[] =
     "  --update inplace         each parameter's step as soon as its gradient is known: no buffer of gradients\n"
     "  --recompute auto         keep less of the forward pass and compute it again, where that is less memory;\n"
     "                           --mem-budget BYTES (or 100M, 2G): only as much as parameters, gradients, state and work\n"
-    "                           area need to fit\n"
+    "                           area need to fit; --amp bf16: what is kept, in 16 bits\n"
     "  --frozen-bn              BatchNormalization as in use; --bn-momentum onnx or pytorch: whose convention\n"
     "\n"
     "Looking inside\n"
@@ -301,6 +301,8 @@ static bool set_value(Options *o, const char *name, const char *value) {
         o->bn_unbiased = choice(name, value, "onnx", "pytorch");
     else if (!strcmp(name, "--update"))
         o->inplace = choice(name, value, "after", "inplace");
+    else if (!strcmp(name, "--amp"))
+        o->amp = choice(name, value, "none", "bf16");
     else if (!strcmp(name, "--recompute"))
         o->recompute = choice(name, value, "none", "auto");
     else if (!strcmp(name, "--mem-budget"))
@@ -357,7 +359,7 @@ int main(int argc, char **argv) {
     if (o.multi_target && o.portable) usage("--multi-target and --portable exclude each other", NULL);
     if (o.exact && o.relax) usage("--exact and --relax exclude each other", NULL);
     if (o.example && (o.grad || o.train)) usage("--example is a program that runs a model; docs/training.md shows one that trains", NULL);
-    if ((o.recompute || o.mem_budget) && !o.train) usage("--recompute and --mem-budget go with --train", NULL);
+    if ((o.recompute || o.mem_budget || o.amp) && !o.train) usage("--recompute, --mem-budget and --amp go with --train", NULL);
     if (o.mem_budget && !o.recompute) usage("--mem-budget goes with --recompute=auto", NULL);
     if (o.inplace && !o.train) usage("--update goes with --train", NULL);
     if (o.inplace && o.emit_onnx) usage("--update=inplace changes memory, which --emit-onnx cannot say", NULL);

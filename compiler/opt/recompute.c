@@ -7,6 +7,9 @@
 //   level 2, 3, … the forward pass is cut where the least is alive: of all before the last cut only what crosses a cut is
 //                 kept. The more segments, the more is kept at the cuts, and the less is alive inside of one.
 //
+// --amp=bf16: of what is kept, floats are as bfloat16, made as soon as they are known, and are floats again where the backward
+// pass begins to read them. All is computed in floats.
+//
 // The forward pass is what the first output, the loss, needs. A node that is computed again is equal to the first one;
 // the graph's `again` keeps the two apart.
 #include "opt/rewrite.h"
@@ -25,6 +28,8 @@ typedef struct {
     int64_t *bytes;
     int *last;            // by value: the last node of the forward pass that reads it
     Val **clone;          // by value: computed again, in the new graph
+    Val **narrow;         // by value: as bfloat16, in the new graph; NULL: there are none
+    int made;             // nodes that are in the new graph, for `narrow`
     Graph *to;
 } Recompute;
 
@@ -148,12 +153,32 @@ static void segments_again(Recompute *r, int n) {
     cheap_again(r, last + 1);
 }
 
+// What is kept of v as the backward pass reads it.
+static Val *kept(Recompute *r, Val *v, Val *const *map) {
+    if (!r->narrow || !r->narrow[v->id]) return map[v->id];
+    r->to->again = 1;
+    r->clone[v->id] = b_copy(r->to, b_map(r->to, FN_cast, F32, 1, &r->narrow[v->id]));
+    r->to->again = 0;
+    return r->clone[v->id];
+}
+
+// bfloat16 of what is kept of the nodes made so far.
+static void make_narrow(Recompute *r, int end, Val *const *map) {
+    for (; r->made < end; r->made++) {
+        const Node *n = r->g->node[r->made];
+        const Val *v = &n->out[0];
+        if (!r->forward[r->made] || n->nout != 1 || looks_through(n->op) || v->dt != F32 || !is_large(r, v) || !r->saved[v->id] || r->again[v->id] || !map[v->id]) continue;
+        Val *x = map[v->id];
+        r->narrow[v->id] = b_copy(r->to, b_map(r->to, FN_cast, BF16, 1, &x));
+    }
+}
+
 // v as the backward pass reads it: through views and, where it is computed again, what it is made of.
 static Val *again_of(Recompute *r, Val *v, Val *const *map, bool inside) {
     const Node *n = v->node;
     if (r->clone[v->id]) return r->clone[v->id];
     bool here = looks_through(n->op) || r->again[v->id] || (inside && is_pure(n) && is_large(r, v) && !r->saved[v->id]);
-    if (!here || !r->forward[n->id] || is_given(v)) return map[v->id];
+    if (!here || !r->forward[n->id] || is_given(v)) return kept(r, v, map);
     Val **in = NEWN(Val *, n->nin + 1);
     bool other = r->again[v->id];
     for (int k = 0; k < n->nin; k++) {
@@ -172,14 +197,16 @@ static Val *again_of(Recompute *r, Val *v, Val *const *map, bool inside) {
 
 static void backward_operands(Graph *g, const Node *old, Val **in, Val *const *map, void *ctx) {
     Recompute *r = ctx;
-    if (old->g != r->g || r->forward[old->id]) return;
+    if (old->g != r->g) return;
     r->to = g;
+    if (r->narrow) make_narrow(r, old->id, map);
+    if (r->forward[old->id]) return;
     for (int k = 0; k < old->nin; k++)
         if (r->forward[old->in[k]->node->id]) in[k] = again_of(r, old->in[k], map, false);
 }
 
-Graph *recompute(Graph *g, int level) {
-    if (level == 0) return g;
+Graph *recompute(Graph *g, const Options *opt, int level) {
+    if (level == 0 && !opt->amp) return g;
     Recompute *r = &(Recompute){.g = g};
     r->forward = NEWN(bool, g->nnode + 1);
     r->saved = NEWN(bool, g->nval + 1);
@@ -188,7 +215,8 @@ Graph *recompute(Graph *g, int level) {
     r->last = NEWN(int, g->nval + 1);
     r->clone = NEWN(Val *, g->nval + 1);
     find_forward(r);
-    if (level == 1) cheap_again(r, 0);
+    if (opt->amp) r->narrow = NEWN(Val *, g->nval + 1);
+    if (level <= 1) cheap_again(r, 0); // with --amp always: what is cheap would be kept beside what it comes from
     else segments_again(r, segments[level - 2]);
     const Rewrite rw = {.operands = backward_operands, .ctx = r};
     return graph_rewrite(g, g->parent, &rw);

@@ -426,6 +426,26 @@ def check_recompute(args, folder):
             raise AssertionError("a budget of a kilobyte was met")
 
 
+def check_amp(args, folder):
+    """--amp=bf16: the loss of floats, gradients of what was kept in 16 bits, about half of the work area; with --recompute too."""
+    for kind in ("residual", "attention"):
+        path = folder / f"{kind}.onnx"
+        shape, out = deep(kind, path)
+        t = [trainer.compile_trainer(args.cnncc, args.cc, path, folder / "b", ["--loss=mse", "--batch=6", *more], np.float32, ("x", "target"), (out,), False)
+             for more in ([], ["--amp=bf16"], ["--recompute=auto"], ["--recompute=auto", "--amp=bf16"])]
+        work = [m.memory["work"].size - m.memory["grads"].nbytes for m in t]
+        if work[1] > 0.8 * work[0]:
+            raise AssertionError(f"{kind}: work areas of {work} bytes")
+        feed = {k: RNG.normal(size=(6, *shape[1:])).astype(np.float32) for k in ("x", "target")}
+        loss = [m.call("forward_backward", feed).loss for m in t]
+        np.testing.assert_allclose(loss, loss[0], rtol=1e-6)
+        want = t[0].memory["grads"]
+        for m in (t[1], t[3]):
+            error = np.linalg.norm(m.memory["grads"] - want) / np.linalg.norm(want)
+            if not 1e-6 < error < 1e-2:
+                raise AssertionError(f"{kind}: gradients differ by {error:.1e}")
+
+
 def check_batch_of_one(args, folder):
     """A model whose shapes were written for one example: heads, a token in front, a flat end, an initial state."""
     rng = np.random.default_rng(4)
@@ -472,7 +492,7 @@ def main():
     tests = {f"optimizer {n}": lambda f, n=n: check_optimizer(args, f, n) for n in OPTIMIZERS}
     tests |= {n: lambda f, c=c: c(args, f) for n, c in {
         "clip": check_clip, "parts": check_parts, "checkpoint": check_checkpoint, "export": check_export, "export of what lies elsewhere": check_export_elsewhere, "statistics": check_statistics,
-        "random start": check_random_start, "choice": check_choice, "inplace": check_inplace, "memory of inplace": check_inplace_memory, "recompute": check_recompute, "batch of one": check_batch_of_one}.items()}
+        "random start": check_random_start, "choice": check_choice, "inplace": check_inplace, "memory of inplace": check_inplace_memory, "recompute": check_recompute, "batch of one": check_batch_of_one, "amp": check_amp}.items()}
     tests["export of half types"] = lambda f: check_export(args, f, TensorProto.FLOAT16)
     passed = failed = 0
     with tempfile.TemporaryDirectory() as tmp:
