@@ -386,6 +386,7 @@ struct Options {
     int64_t mem_budget;         // --mem-budget: bytes; 0: none
     bool frozen_bn, bn_unbiased, inplace; // --frozen-bn; --bn-momentum=pytorch; --update=inplace
     TrainEntry entry;           // of --train: which of its functions is being made
+    const char *training_info; // step or init, of the model's own training; NULL: its inference
     const char *tuned;     // --tuned FILE: tiles by measurement, loop/tune.c
     int tile_form;         // --tile-form N: the N-th best by estimate
     bool any_batch;        // for any batch up to `batch`

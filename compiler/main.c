@@ -71,6 +71,8 @@ static const char more_help_text[] =
     "                           --mem-budget BYTES (or 100M, 2G): only as much as parameters, gradients, state and work\n"
     "                           area need to fit; --amp bf16: what is kept, in 16 bits\n"
     "  --frozen-bn              BatchNormalization as in use; --bn-momentum onnx or pytorch: whose convention\n"
+    "  --training-info step     a model's own training (TrainingInfoProto): a function of the inputs and of what it updates, which\n"
+    "                           gives their new values; init: its start. --state NAME=NEW keeps them in one memory\n"
     "\n"
     "Looking inside\n"
     "  --eval DIR               do not compile: run the model on DIR/input_*.pb in the interpreter and\n"
@@ -257,7 +259,7 @@ static const char **text_of(Options *o, const char *name) {
                  {"--dump", &o->dump},     {"--emit-onnx", &o->emit_onnx},  {"--eval", &o->eval_dir},
                  {"--loss", &o->loss},     {"--optimizer", &o->optimizer},  {"--requires-grad", &o->requires_grad},
                  {"--no-decay", &o->no_decay},   {"--freeze", &o->freeze}, {"--input-grad", &o->input_grad},
-                 {"--rng", &o->rng}, {"--tuned", &o->tuned}};
+                 {"--rng", &o->rng}, {"--training-info", &o->training_info}, {"--tuned", &o->tuned}};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         if (!strcmp(texts[i].name, name)) return texts[i].text;
     return NULL;
@@ -356,6 +358,8 @@ int main(int argc, char **argv) {
     if (o.output && (n < 3 || strcmp(o.output + n - 2, ".c") != 0))
         usage("the output's name must end in .c:", o.output);
     if (o.rng && strcmp(o.rng, "philox") && strcmp(o.rng, "mt19937")) usage("--rng is philox or mt19937, not", o.rng);
+    if (o.training_info && strcmp(o.training_info, "step") && strcmp(o.training_info, "init")) usage("--training-info is step or init, not", o.training_info);
+    if (o.training_info && (o.train || o.grad)) usage("--training-info is the model's own training: without --train and --grad", NULL);
     if (o.multi_target && o.portable) usage("--multi-target and --portable exclude each other", NULL);
     if (o.exact && o.relax) usage("--exact and --relax exclude each other", NULL);
     if (o.example && (o.grad || o.train)) usage("--example is a program that runs a model; docs/training.md shows one that trains", NULL);

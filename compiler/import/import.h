@@ -158,6 +158,8 @@ const void *keep(const void *p); // what a message no longer points to stays wit
 // import/place.c: bytes of the model's file.
 typedef struct { int64_t at; size_t size; } Place;
 void places_find(PtrMap *place, const uint8_t *file, size_t size);
+// import/training.c: of the model's own training, the graph of a "step" or of its start, "init"; NULL after a diagnostic.
+const Onnx__GraphProto *training_graph(Onnx__ModelProto *m, const char *what);
 // import/lora.c: adapters beside the weights that --lora names.
 void lora_adapt(Importer *im);
 #endif

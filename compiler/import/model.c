@@ -131,6 +131,12 @@ Graph *import_model(const char *path, const Options *opt) {
     }
     im->model = unpack_model(im->file, im->size);
     if (!im->model || !read_versions(im)) return NULL;
+    if (opt->training_info) {
+        keep(im->model->graph);
+        const Onnx__GraphProto *g = training_graph(im->model, opt->training_info);
+        if (!g) return NULL;
+        im->model->graph = (Onnx__GraphProto *)(intptr_t)g;
+    }
     im->dim_used = NEWN(bool, opt->ndim + 1);
     im->shape_used = NEWN(bool, opt->nshape + 1);
     im->value_used = NEWN(bool, opt->nvalue + 1);
