@@ -21,14 +21,15 @@ for n in 2 4; do
     cmp "$out/one.$n" "$out/all.$n" && cmp "$out/one" "$out/all"
     echo "$n ranks and one process: the same losses and checkpoint, bit for bit"
 done
-# The same again, killed at the first checkpoint, and resumed.
+# The same again, killed once there is a checkpoint, and resumed from that.
 rm -f "$out/killed"
-mpirun --oversubscribe -n 4 "$out/ranks" "$out" --steps 150 --checkpoint "$out/whole" >"$out/whole.log"
-mpirun --oversubscribe -n 4 "$out/ranks" "$out" --steps 150 --checkpoint "$out/killed" >"$out/killed.log" 2>&1 &
+mpirun --oversubscribe -n 4 "$out/ranks" "$out" --steps 400 --checkpoint "$out/whole" >"$out/whole.log"
+mpirun --oversubscribe -n 4 "$out/ranks" "$out" --steps 400 --checkpoint "$out/killed" >"$out/killed.log" 2>&1 &
 job=$!
 while ! [ -f "$out/killed" ]; do sleep 0.05; done
+cp "$out/killed" "$out/first"
 kill "$job"
 wait "$job" 2>/dev/null || true
-mpirun --oversubscribe -n 4 "$out/ranks" "$out" --steps 150 --resume "$out/killed" --checkpoint "$out/resumed" >"$out/resumed.log"
+mpirun --oversubscribe -n 4 "$out/ranks" "$out" --steps 400 --resume "$out/first" --checkpoint "$out/resumed" >"$out/resumed.log"
 cmp "$out/whole" "$out/resumed"
 echo "a training that was killed and went on from its checkpoint ends with the same bits"
