@@ -247,7 +247,7 @@ static void put_prefetch(Emit *e, Text *t, const Stmt *s, int indent) {
     indent_by(t, indent);
     put(t, "CNN_PREFETCH(%s + ", b->name);
     put_ex(e, t, e_add(s->e, at));
-    put(t, ");\n");
+    put(t, ", %d);\n", s->fn);
 }
 
 typedef struct { Ex var; bool found; } Seek;

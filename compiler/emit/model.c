@@ -60,7 +60,7 @@ void put_vectors(Emit *e, Text *t) {
            "#define CNN_PICK(type, c, x, y) ((type)(((__typeof__(c))CNN_SPLAT(type, x) & (c)) | ((__typeof__(c))CNN_SPLAT(type, y) & ~(c))))\n"
            "#define CNN_MAX(type, x, y) CNN_PICK(type, ((x) > (y)) | ((x) != (x)), x, y) /* NaN propagates */\n"
            "#define CNN_MIN(type, x, y) CNN_PICK(type, ((x) < (y)) | ((x) != (x)), x, y)\n"
-           "#define CNN_PREFETCH(p) __builtin_prefetch(p)\n#else\n");
+           "#define CNN_PREFETCH(p, near) __builtin_prefetch(p, 0, near)\n#else\n");
     for (int i = 0; i < e->nvec; i++) {
         char name[32];
         int lanes = 0;
@@ -69,7 +69,7 @@ void put_vectors(Emit *e, Text *t) {
     }
     put(t, "#define CNN_LANES(n) for (int lane = 0; lane < (n); lane++)\n#define CNN_L(v) v[lane]\n#define CNN_V(type, p) (p)[lane]\n"
            "#define CNN_SPLAT(type, x) (x)\n#define CNN_MAX(type, x, y) ((x) > (y) || (x) != (x) ? (x) : (y))\n"
-           "#define CNN_MIN(type, x, y) ((x) < (y) || (x) != (x) ? (x) : (y))\n#define CNN_PREFETCH(p) ((void)0)\n#endif\n\n");
+           "#define CNN_MIN(type, x, y) ((x) < (y) || (x) != (x) ? (x) : (y))\n#define CNN_PREFETCH(p, near) ((void)0)\n#endif\n\n");
 }
 
 void put_top(Emit *e, Text *t, const char *header) {

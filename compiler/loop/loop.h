@@ -98,7 +98,7 @@ typedef enum {
     ST_STATUS,  // return the status `text` unless all guards hold
     ST_ROOM,    // buf, which is dynamic, gets room for e elements beside those of bufs; fn 1: more room, keeping what it holds; 2: none yet
     ST_SWAP,    // the two dynamic bufs change places
-    ST_PREFETCH // the line of buf[e] will be read soon
+    ST_PREFETCH // the line of buf[e] will be read soon; fn: 3 into the first level, 2 into the second
 } StKind;
 typedef struct Stmt Stmt;
 struct Stmt {

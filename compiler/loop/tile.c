@@ -136,6 +136,7 @@ static void look_ahead(Tiling *t, const RowGroups *r) {
     double lines = steps(t, 1) * (double)(chunk * tile_width(t) * item) / 64;
     if (tiles < 2 || (double)tiles > lines || steps(t, 0) * (double)(tile_guess(t->lane) * item) < t->target->l2) return;
     t->ahead = (int64_t)(lines / (double)tiles);
+    t->near = 2 * 64 * lines <= t->target->l1;
 }
 
 typedef enum { PANELS_OUTSIDE, PANELS_INSIDE, PANELS_IN_BLOCKS } Panels;

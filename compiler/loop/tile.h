@@ -72,6 +72,7 @@ typedef struct {
     int64_t kchunk;
     Buf *partial;
     int64_t ahead;                 // cache lines of the next panel that each tile prefetches; 0: none
+    bool near;                     // into the first level, where both panels fit
     // guards by how they are met
     Range cut[16]; Ex cut_by[16]; int ncut;   // bounds of the loop over cut_by
     Range around[16]; int naround;            // a condition around the sum

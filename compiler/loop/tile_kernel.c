@@ -59,7 +59,7 @@ void tile_prefetch(Tiling *t, Block *b, Ex tile) {
     Ex next = e_min(e_add(t->panel, e_int(1)), e_sub(t->panels, e_int(1)));
     Ex at = e_add(panel_at(t, next), e_scale(e_add(e_scale(tile, t->ahead), q), line));
     if (q->kind == X_VAR) b = for_loop(b, q, e_int(0), q->extent, 1, NULL);
-    append(b, (Stmt){.kind = ST_PREFETCH, .buf = t->packed, .e = at});
+    append(b, (Stmt){.kind = ST_PREFETCH, .buf = t->packed, .e = at, .fn = t->near ? 3 : 2});
 }
 
 static Local *let(const Kernel *k, Block *b, const char *stem, Sx *value, bool vector) {
