@@ -128,7 +128,7 @@ static int64_t row_bytes(const Buf *b, int rows) {
     return n;
 }
 
-// Rows of each result but the last that a band of n rows of the last one needs at once, and how many of them are new.
+// Rows of each result but the last that a band of n rows of the last one needs at once, and how many of them are made anew.
 static void rows_needed(const Link *k, int stages, int64_t n, int64_t *keep, int64_t *fresh) {
     int64_t hi = n, lo_first = 0, lo_next = 0; // of the stage behind, in its first and in any other band
     int64_t news = n;
@@ -137,9 +137,9 @@ static void rows_needed(const Link *k, int stages, int64_t n, int64_t *keep, int
         int64_t next = lo_next * k[j].stride + k[j].lo;
         news *= k[j].stride;
         keep[j] = top - (first < next ? first : next);
-        fresh[j] = news;
+        fresh[j] = news < keep[j] ? news : keep[j]; // windows with gaps between them leave rows out
         lo_first = first;
-        lo_next = top - news;
+        lo_next = top - fresh[j];
         hi = top;
     }
 }
