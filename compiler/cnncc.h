@@ -332,6 +332,7 @@ void pass_train(Graph *g, const Options *opt);    // train/train.c: --grad: para
 Val **grad(Graph *g, Val *loss, int n, Val *const *wrt); // train/grad.c: d sum(loss)/d wrt, of wrt's types and shapes; NULL after diagnostics
 void pass_agree(Graph *g, const Options *opt);    // opt/agree.c: extents that guards make equal are one
 // A pass may leave nodes that nothing needs; the next one begins without them.
+void pass_quantized(Graph *g, const Options *opt); // opt/quantized.c: sums of dequantized numbers as sums of integers
 void pass_fold(Graph *g, const Options *opt);     // opt/fold.c: constant subgraphs become const within a byte budget
 void pass_simplify(Graph *g, const Options *opt); // opt/simplify.c
 void pass_hoist(Graph *g, const Options *opt);    // opt/hoist.c: what loops compute anew each time, without need, before them

@@ -13,7 +13,7 @@ typedef struct {
     void (*run)(Graph *g, const Options *opt); // in place; NULL: only the graph's unreachable nodes go
 } GraphPass;
 
-static const GraphPass passes[] = {{"dtype", pass_dtype}, {"train", pass_train}, {"agree", pass_agree}, {"fold", pass_fold}, {"simplify", pass_simplify}, {"hoist", pass_hoist}, {"rebuild", NULL}};
+static const GraphPass passes[] = {{"dtype", pass_dtype}, {"train", pass_train}, {"agree", pass_agree}, {"quantized", pass_quantized}, {"fold", pass_fold}, {"simplify", pass_simplify}, {"hoist", pass_hoist}, {"rebuild", NULL}};
 enum { NPASS = sizeof passes / sizeof *passes };
 
 // Whether a word stands in a comma list.
@@ -155,8 +155,11 @@ int compile(const Options *opt) {
         status = eval_folder(g, opt->eval_dir);
     }
     if (opt->emit_onnx && status == 0) {
+        Options o = *opt; // ONNX has no operator for a processor's forms of sums
+        o.output = NULL;
+        Graph *plain = opt->output ? make_graph(&o, NULL) : g;
         start(opt, "emit-onnx");
-        status = !emit_onnx(g, opt->emit_onnx);
+        status = !plain || !emit_onnx(plain, opt->emit_onnx);
     }
     if (status == 0 && (opt->output || listed(opt->dump, "lower"))) status = emit(g, opt);
     start(opt, "end");

@@ -19,13 +19,33 @@ static const char *vector_type(Emit *e, DType dt, int lanes) {
     return arena_printf("cnn_%sx%d", dt_name(dt), lanes);
 }
 
+// An accumulator plus dot2 or dot4 of two operands, of which one may be the same for all lanes.
+static void put_dot(Emit *e, Text *t, const Local *acc, const Sx *x) {
+    const char *name = arena_printf("cnn_%s_x%d", fn_info[x->fn].name, acc->lanes);
+    need(e, "#dot");
+    need(e, name);
+    put(t, "CNN_L(%s) = %s(CNN_L(%s)", acc->name, name, acc->name);
+    for (int i = 0; i < 2; i++) {
+        bool wide = x->a[i]->kind == SX_LOCAL && x->a[i]->local->vector;
+        put(t, ", ");
+        if (!wide) put(t, "CNN_SPLAT(%s, ", vector_type(e, x->dt, acc->lanes));
+        put_sx(e, t, x->a[i]);
+        if (!wide) put(t, ")");
+    }
+    put(t, ");\n");
+}
+
 // ---- runs of vector statements ----------------------------------------------------------------
 
 static void put_vector_stmt(Emit *e, Text *t, const Stmt *s, int indent) {
     Local *v = s->local;
     Text x = {0};
-    if (s->value) put_sx(e, &x, s->value);
     indent_by(t, indent);
+    if (s->kind == ST_ACC && s->value->kind == SX_FN && (s->value->fn == FN_dot2 || s->value->fn == FN_dot4)) {
+        put_dot(e, t, v, s->value);
+        return;
+    }
+    if (s->value) put_sx(e, &x, s->value);
     if (s->kind == ST_STORE) {
         Ex at;
         Buf *b = buf_home(s->buf, &at);

@@ -84,6 +84,7 @@ void put_top(Emit *e, Text *t, const char *header) {
     if (needs(e, "#math")) put(t, "#include <math.h>\n");
     if (needs(e, "#time")) put(t, "#include <time.h>\n");
     if (needs(e, "#string")) put(t, "#include <string.h>\n");
+    if (needs(e, "#dot")) put(t, "#if defined(__SSE2__) && !defined(CNN_PORTABLE)\n#include <immintrin.h>\n#endif\n");
     if (needs(e, "cnn_example"))
         put(t, "#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n#if defined(__unix__) || defined(__APPLE__)\n#include <fcntl.h>\n#include <sys/mman.h>\n"
                "#include <sys/stat.h>\n#include <unistd.h>\n#endif\n");

@@ -102,6 +102,23 @@ static const char *shift(Out *o, Fn fn, DType dt, const char *const *x) {
     return onnx_cast(o, OP3(o, "Where", fits, r, zero), I64, dt);
 }
 
+// dot2, dot4: the parts as integers of their own.
+static const char *dot(Out *o, Fn fn, const char *const *x) {
+    const int bits = fn == FN_dot2 ? 16 : 8;
+    const DType type[2] = { fn == FN_dot2 ? I16 : U8, fn == FN_dot2 ? I16 : I8 };
+    const char *sum = NULL;
+    for (int at = 0; at < 32; at += bits) {
+        const char *part[2];
+        for (int k = 0; k < 2; k++) {
+            part[k] = at ? shift(o, FN_shr, I32, (const char *const[]){ x[k], number(o, I32, at) }) : x[k];
+            part[k] = onnx_cast(o, onnx_cast(o, part[k], I32, type[k]), type[k], I32);
+        }
+        const char *p = OP2(o, "Mul", part[0], part[1]);
+        sum = sum ? OP2(o, "Add", sum, p) : p;
+    }
+    return sum;
+}
+
 static const char *cast(Out *o, const Node *n, const char *x) {
     DType from = n->in[0]->dt, to = n->out[0].dt;
     if (n->fn == FN_bitcast) {
@@ -130,6 +147,7 @@ const char *onnx_map(Out *o, const Node *n, const char *const *in) {
     if (fn_info[fn].result == R_CAST) return cast(o, n, in[0]);
     if (fn == FN_and || fn == FN_or || fn == FN_xor || fn == FN_not) return logic(o, fn, dt, in);
     if (fn == FN_shl || fn == FN_shr) return shift(o, fn, dt, in);
+    if (fn == FN_dot2 || fn == FN_dot4) return dot(o, fn, in);
     const char *x[3], *type = operator_of(fn);
     for (int i = 0; i < n->nin; i++) x[i] = fn == FN_select && i == 0 ? in[0] : onnx_cast(o, in[i], dt, wide);
     const char *r = type ? onnx_op(o, type, n->nin, x, NULL) : composed(o, fn, wide, x);

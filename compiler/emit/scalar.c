@@ -313,6 +313,8 @@ static void put_int_fn(Emit *e, Text *t, Fn fn, DType dt, int n, const char **a)
     case FN_div: name = arena_printf("cnn_div_%s", int_name(dt)); break;
     case FN_fmod: name = arena_printf("cnn_rem_%s", int_name(dt)); break;
     case FN_mod: name = arena_printf("cnn_%s_%s", dt_is_signed(dt) ? "mod" : "rem", int_name(dt)); break;
+    case FN_dot2:
+    case FN_dot4: name = arena_printf("cnn_%s", fn_info[fn].name); break;
     case FN_shl:
     case FN_shr: put_shift(e, t, fn, dt, a[0], a[1]); return;
     default: die("%s of %s in C", fn_info[fn].name, dt_name(dt));

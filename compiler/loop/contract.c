@@ -130,7 +130,9 @@ static bool step(Walk *w, Item it, bool first) {
     if (b && !first) return add_factor(w, b, it.v, it.idx);
     switch (n->op) {
     case P_map:
-        if (n->fn != FN_mul) return false;
+        if (n->fn != FN_mul && n->fn != FN_dot2 && n->fn != FN_dot4) return false;
+        if (n->fn != FN_mul && it.in_mul) return false;
+        w->c->product = (Fn)n->fn;
         push(w, n->in[1], it.idx, true);
         push(w, n->in[0], it.idx, true);
         return true;
@@ -259,7 +261,7 @@ static bool is_sum_or_view(const Node *n) {
 
 // One phase: the indices of axis i are by[i]*v + at[i]. false: refused, or to be split further.
 static bool find_phase(Walk *w, Val *reduce, Contraction *c) {
-    *c = (Contraction){.reduce = reduce, .nout = reduce->rank};
+    *c = (Contraction){.reduce = reduce, .nout = reduce->rank, .product = FN_mul};
     w->c = c;
     w->n = 0;
     w->split = -1;
@@ -331,7 +333,7 @@ bool contract_find(Lower *l, Val *reduce, Contraction *c) {
 
 bool contract_find_at(Lower *l, Val *reduce, int nvar, const Ex *var, const Ex *out, Contraction *c) {
     Walk *w = &(Walk){.l = l, .c = c, .split = -1};
-    *c = (Contraction){.reduce = reduce, .nout = reduce->rank, .nvar = nvar};
+    *c = (Contraction){.reduce = reduce, .nout = reduce->rank, .nvar = nvar, .product = FN_mul};
     memcpy(c->var, var, sizeof *var * (size_t)nvar);
     memcpy(c->out, out, sizeof *out * (size_t)reduce->rank);
     for (int i = 0; i < reduce->rank; i++) w->by[i] = 1;

@@ -113,7 +113,7 @@ void layout(Lower *l) {
         Buf *b = r->buf;
         if (b->kind != B_WORK || done[b->id]) continue;
         done[b->id] = true;
-        if (b->rank >= 2 && (b->dt == F32 || b->dt == F64)) b->slack = SLACK;
+        if (b->rank >= 2 && (b->dt == F32 || b->dt == F64 || b->dt == I32)) b->slack = SLACK;
         if (b->rank >= 3 && r->expr->rank == b->rank && !(b->val && fixed[b->val->id])) {
             int axis = weight_axis(l, r);
             if (axis < 0) axis = operand_axis(l, r);

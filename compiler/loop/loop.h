@@ -197,7 +197,7 @@ struct Program {
 };
 
 // target.def: what the tiler knows of a machine.
-typedef struct { const char *name; int lanes, registers, mr, nv; int l1, l2; } Target; // lanes: of float32; l1, l2: bytes
+typedef struct { const char *name; int lanes, registers, mr, nv; int l1, l2, dot; } Target; // lanes: of float32; l1, l2: bytes; dot: bits of integers for sums of products
 const Target *target_find(const char *name); // NULL: unknown; name NULL: the default
 
 // loop/build.c: making trees
@@ -237,6 +237,7 @@ Sx *reduce_init(Red fn, DType dt);
 typedef struct { Buf *buf; int rank; Ex idx[MAX_RANK]; } Access;
 typedef struct {
     Val *reduce;               // reduce(add, …), unwindow, or views of one
+    Fn product;                // of the factors: mul; dot2 or dot4, whose elements hold several (opt/dot.c)
     int nout; Ex out[MAX_RANK];// index variables of reduce's axes (a constant 0 for extent 1)
     int nvar; Ex var[64];      // all variables: those of out, then the reduction's
     int nred;                  // the last nred of var are the reduction's

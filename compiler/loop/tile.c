@@ -354,7 +354,7 @@ static bool prepare(Tiling *t) {
     const Contraction *c = &t->c;
     t->target = target_find(t->l->opt ? t->l->opt->target : NULL);
     t->dt = c->reduce->dt;
-    if (!t->target || (t->dt != F32 && t->dt != F64)) return false;
+    if (!t->target || (t->dt != F32 && t->dt != F64 && c->product == FN_mul)) return false;
     t->lanes = t->target->lanes * 4 / (int)dt_size(t->dt);
     if (t->lanes < 2) return false;
     if (c->empty) return true;

@@ -324,6 +324,6 @@ bool tile_dot_wins(const Tiling *t) {
     *s = *t;
     s->target = target_find(NULL);
     s->lanes = s->target->lanes * 4 / (int)dt_size(s->dt);
-    double dot = tile_dot_cost(s);
+    double dot = s->c.product == FN_mul ? tile_dot_cost(s) : 1e100;
     return dot < 1e100 && dot < tile_choose(s);
 }

@@ -85,7 +85,7 @@ static Local *load_a(Kernel *k, Block *b, int i) {
     if (k->hard) {
         Range g[16];
         hard_guards(k, i, g);
-        x = sx_guard(t->nhard, g, x, sx_num(t->dt, (Scalar){.f = 0}));
+        x = sx_guard(t->nhard, g, x, sx_num(t->dt, (Scalar){.i = 0}));
     }
     return let(k, b, "a", x, false);
 }
@@ -124,8 +124,10 @@ static void step(Kernel *k, Block *b) {
         if (!t->a_lanes) a = load_a(k, in, i);
         for (int j = 0; j < t->nv; j++) {
             if (t->a_lanes) a = load_a_lanes(k, in, i, j);
-            Sx *x[2] = {sx_local(a, NULL), sx_local(bv[j], NULL)};
-            append(in, (Stmt){.kind = ST_ACC, .local = k->acc[i * t->nv + j], .fn = RED_ADD, .value = sx_fn(FN_mul, t->dt, 2, x)});
+            const bool swap = t->c.product == FN_dot4 && t->factor[0]; // which is not symmetric
+            Sx *x[2];
+            x[swap] = sx_local(a, NULL), x[!swap] = sx_local(bv[j], NULL);
+            append(in, (Stmt){.kind = ST_ACC, .local = k->acc[i * t->nv + j], .fn = RED_ADD, .value = sx_fn(t->c.product, t->dt, 2, x)});
         }
     }
 }
@@ -224,6 +226,7 @@ static bool vectorizable(const Tiling *t, const Sx *x) {
         return x->dt == t->dt && !x->lanes && (e_is(s, 1) || e_is(s, 0));
     }
     case SX_FN:
+        if (!dt_is_float(t->dt)) return false;
         if (x->dt != t->dt || x->fn > FN_max || x->fn == FN_mod || x->fn == FN_fmod) {
             if (x->dt != t->dt || x->fn != FN_neg) return false;
         }

@@ -24,7 +24,11 @@ static bool can_move(const Hoist *h, const Node *n) {
     for (int i = 0; i < v->rank; i++)
         if (!is_outside(h->loop, v->shape[i])) return false;
     switch (n->op) {
-    case P_const: case P_iota: case P_map: case P_reduce: case P_permute: case P_copy: case P_scan: return true;
+    case P_const: case P_iota: case P_map: case P_reduce: case P_permute: case P_copy: case P_scan: case P_pad: return true;
+    case P_slice: { // of elements that are there
+        Ex last = e_add(n->ex[0], e_mul(e_sub(v->shape[n->axis], e_int(1)), n->ex[1]));
+        return e_ge0(n->ex[0]) && e_ge0(last) && e_lt(n->ex[0], n->in[0]->shape[n->axis]) && e_lt(last, n->in[0]->shape[n->axis]);
+    }
     case P_reshape: return val_numel(n->in[0]) == val_numel(v);
     case P_expand: // of an axis of extent 1, for certain
         for (int i = 0; i < v->rank; i++)

@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sums of products of 8-bit integers as sums of floats, where those are exact: every partial sum stays an
-// integer of at most 24 bits, which float32 holds, in any order of the sum. So integer convolutions and
-// matrix products are the contractions of floats that loop/ has tiles for, and give the same bits. A sum
-// that could be larger is cut into parts that cannot, added up as integers.
+// Sums of products of 8-bit integers: by pairs and by fours (dot.c), else as sums of floats, where those are
+// exact: every partial sum stays an integer of at most 24 bits, which float32 holds, in any order of the sum.
+// All give the same bits, and are contractions that loop/ has tiles for. A sum that could be larger is cut into
+// parts that cannot, added up as integers.
+#include "opt/integer.h"
 #include "opt/simplify.h"
 #include "opt/rewrite.h"
 #include <string.h>
 
 enum { MAX_CHAIN = 64, LEAST = 32 }; // LEAST: multiply-adds of a part that are worth the trouble
 static const double EXACT = 16777216; // 2^24
-
-typedef struct { double lo, hi; } Interval;
 
 // The values that v's elements may have; false: not known to be small.
 static bool interval(const Val *v, int depth, Interval *r) {
@@ -44,6 +43,8 @@ static bool interval(const Val *v, int depth, Interval *r) {
     *r = n->fn == FN_add ? (Interval){a.lo + b.lo, a.hi + b.hi} : (Interval){a.lo - b.hi, a.hi - b.lo};
     return true;
 }
+
+bool integer_interval(const Val *v, Interval *r) { return interval(v, 16, r); }
 
 static double magnitude(const Val *v) {
     Interval r;
@@ -81,8 +82,7 @@ static double constant_sum(const Val *x, const bool *sum) {
     return most * times;
 }
 
-// The most that the sum of a*b over the marked axes may be in absolute value; -1: unknown.
-static double bound(const Val *a, const Val *b, const bool *sum) {
+double integer_bound(const Val *a, const Val *b, const bool *sum) {
     double ma = magnitude(a), mb = magnitude(b), n = 1;
     if (ma < 0 || mb < 0) return -1;
     for (int i = 0; i < a->rank; i++) {
@@ -145,7 +145,7 @@ static int64_t part_of(int64_t n, int64_t most) {
 // one is cut where it is too long by itself: its axis is given, else -1.
 static int choose_axes(const Val *a, const Val *b, bool *sum, bool *outer) {
     for (;;) {
-        double most = bound(a, b, sum);
+        double most = integer_bound(a, b, sum);
         if (most >= 0 && most <= EXACT) return -1;
         int shortest = -1, left = 0;
         for (int i = 0; i < a->rank; i++) {
@@ -196,6 +196,8 @@ static Val *integer_sum(Graph *g, Val *v) {
         e_is_const(n->ex[i], &axis);
         sum[axis] = true;
     }
+    Val *dot = dot_sum(g, a, b, sum);
+    if (dot) return dot;
     int rank = a->rank, at = choose_axes(a, b, sum, outer), k = 0;
     if (at >= 0) {
         int64_t size, most = (int64_t)(EXACT / (ma * mb)), part = e_is_const(a->shape[at], &size) ? part_of(size, most) : most / LEAST * LEAST;

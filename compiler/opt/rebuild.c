@@ -9,7 +9,7 @@ enum { MAX_DEPTH = 128 }; // of regions: the import has checked it
 // var and by: symbols that an if defined, and what they are in the branch that it became.
 typedef struct { const Rewrite *rw; int depth, nsub, cap_var, cap_by, nguarded; Ex *var, *by; } Run; // nguarded: the first that guards, left as they are, make equal
 
-static Graph *rewrite(const Graph *old, Graph *parent, Run *run, int nmoved, Val *const *moved);
+static Graph *rewrite(const Graph *old, Graph *parent, Run *run, int nmoved, Val *const *moved, int first, Val *const *captured);
 
 static void each_atom(Ex e, ExprKind kind, LoadVisit *f, void *ctx) {
     if (e->kind == kind) f(e, ctx);
@@ -238,13 +238,13 @@ static void make_many(Graph *g, const Node *old, const Node *n, Val **in, Val **
     }
     if (n->op == P_call) m = b_call(g, n->call, n->nin, in, n->aux, n->aux_size, n->nout, n->out);
     else if (n->op == P_if) {
-        Graph *a = rewrite(n->region[0].g, g, run, 0, NULL), *b = rewrite(n->region[1].g, g, run, 0, NULL);
+        Graph *a = rewrite(n->region[0].g, g, run, 0, NULL, 0, in + 1), *b = rewrite(n->region[1].g, g, run, 0, NULL, 0, in + 1);
         m = b_if(g, in[0], a, b, n->nin - 1, in + 1);
     } else {
         Val **moved = NULL;
         int nmoved = run->rw->invariant ? run->rw->invariant(old, &moved, run->rw->ctx) : 0;
         if (nmoved) in = move_out(g, n, in, nmoved, moved, run);
-        make_loop(g, n, n->nin + nmoved, in, out, rewrite(n->region->g, g, run, nmoved, moved));
+        make_loop(g, n, n->nin + nmoved, in, out, rewrite(n->region->g, g, run, nmoved, moved, 2 + n->axis, in));
         return;
     }
     for (int i = 0; i < n->nout; i++) {
@@ -381,8 +381,15 @@ static void splice(Graph *g, const Graph *region, Val *const *args, Val **out, R
     for (int i = 0; i < region->nout; i++) out[i] = map[region->out[i]->id];
 }
 
-// moved: values of old that are parameters now, behind the others.
-static Graph *rewrite(const Graph *old, Graph *parent, Run *run, int nmoved, Val *const *moved) {
+// A capture that is a constant of one element is one inside, too, so that what depends on it is known there.
+static Val *constant_inside(Graph *g, const Val *param, const Val *outer) {
+    const Node *n = outer->node;
+    if (n->op != P_const || n->data->n != 1 || dt_is_moved(outer->dt) || param->kind != K_TENSOR || !val_same_shape(param, outer)) return NULL;
+    return b_const(g, n->data, outer->rank, outer->shape);
+}
+
+// moved: values of old that are parameters now, behind the others. captured: what its parameters from the first on stand for.
+static Graph *rewrite(const Graph *old, Graph *parent, Run *run, int nmoved, Val *const *moved, int first, Val *const *captured) {
     if (++run->depth > MAX_DEPTH) die("regions nested deeper than %d", MAX_DEPTH);
     Graph *g = graph_new(parent);
     Val **map = NEWN(Val *, old->nval + 1);
@@ -394,6 +401,8 @@ static Graph *rewrite(const Graph *old, Graph *parent, Run *run, int nmoved, Val
         g->origin = v->node->name;
         Val like = substituted_val(run, v);
         map[v->id] = parent || v->kind != K_TENSOR ? b_param(g, &like) : b_input(g, v->name, v->dt, v->rank, v->shape);
+        Val *known = captured && i >= first ? constant_inside(g, &like, captured[i]) : NULL;
+        if (known) map[v->id] = known;
     }
     g->origin = NULL;
     for (int i = 0; i < nmoved; i++) {
@@ -411,7 +420,7 @@ static Graph *rewrite(const Graph *old, Graph *parent, Run *run, int nmoved, Val
 
 Graph *graph_rewrite(const Graph *old, Graph *parent, const Rewrite *rw) {
     Run run = { .rw = rw };
-    return rewrite(old, parent, &run, 0, NULL);
+    return rewrite(old, parent, &run, 0, NULL, 0, NULL);
 }
 
 void graph_splice(Graph *g, const Graph *region, Val *const *args, Val **out) {
@@ -428,7 +437,7 @@ Graph *graph_substitute(const Graph *g, int n, const Ex *var, const Ex *by) {
         run.nsub--;
         PUSH(run.by, run.nsub, run.cap_by, by[i]);
     }
-    return rewrite(g, g->parent, &run, 0, NULL);
+    return rewrite(g, g->parent, &run, 0, NULL, 0, NULL);
 }
 
 // The same graph with its reachable nodes only, numbered again; all inputs stay.

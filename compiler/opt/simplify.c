@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rules that replace a value by a cheaper one which is equal in every bit that the definitions fix: NaN,
 // infinities and -0 included (x + 0 is not x, x + -0 is).
+#include "loop/loop.h"
 #include "opt/simplify.h"
 #include "opt/rewrite.h"
 #include <string.h>
 
 bool simplify_exact;
+int simplify_dot;
 
 enum { MAX_STEPS = 32, MAX_LOOK = 64, MAX_DATA = 4096 };
 
@@ -71,7 +73,9 @@ static Val *after(Graph *g, Val *v, void *ctx) {
 }
 
 void pass_simplify(Graph *g, const Options *opt) {
+    const Target *target = target_find(opt ? opt->target : NULL);
     simplify_exact = opt && opt->exact;
+    simplify_dot = target && !(opt && opt->emit_onnx && !opt->output) ? target->dot : 0;
     Rewrite rw = { .after = after };
     graph_adopt(g, graph_rewrite(g, g->parent, &rw));
 }

@@ -5,6 +5,7 @@
 #include "cnncc.h"
 
 extern bool simplify_exact; // --exact: sums keep their order
+extern int simplify_dot;    // bits of the target's sums of products of integers; 0: no such forms
 typedef Val *Rule(Graph *g, Val *v);
 Val *simplify_value(Graph *g, Val *v);            // v through all rules until none holds
 Val *splat_of(Graph *g, DType dt, int rank, const Ex *shape, Scalar s);

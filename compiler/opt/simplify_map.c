@@ -166,9 +166,20 @@ static Val *cast_of_cast(Graph *g, Val *v, Val *x) {
     return map1(g, (Fn)v->node->fn, c, m->in[0]);
 }
 
+// A float clipped to what the integer type holds, where the conversion saturates.
+static Val *cast_of_clip(Graph *g, Val *v, Val *x) {
+    const int bits = dt_bits(v->dt), sign = dt_is_signed(v->dt);
+    Scalar s;
+    if (!dt_is_int(v->dt) || (bits != 8 && bits != 16) || !dt_is_float(x->dt)) return NULL;
+    if ((!is_map(x, FN_min) && !is_map(x, FN_max)) || !is_splat(x->node->in[1], &s)) return NULL;
+    const double limit = is_map(x, FN_min) ? (1 << (bits - sign)) - 1 : sign ? -(1 << (bits - 1)) : 0;
+    return s.f == limit ? map1(g, (Fn)v->node->fn, v->dt, x->node->in[0]) : NULL;
+}
+
 static Val *cast(Graph *g, Val *v) {
-    Val *x = v->node->in[0];
+    Val *x = v->node->in[0], *r;
     if (v->dt == x->dt) return x;
+    if (v->node->fn != FN_bitcast && (r = cast_of_clip(g, v, x))) return r;
     if (v->node->fn != FN_bitcast) return cast_of_cast(g, v, x);
     return is_map(x, FN_bitcast) ? map1(g, FN_bitcast, v->dt, x->node->in[0]) : NULL;
 }

@@ -84,20 +84,24 @@ static Val *reduce_of_permute(Graph *g, Val *v) {
     return simplify_value(g, b_permute(g, reduce(g, n, m->in[0], count, at), out));
 }
 
-// The greatest, least, conjunction, … of equal elements.
+// Reduced before it is expanded along axes that are kept; the greatest, least, conjunction, … of equal elements.
 static Val *reduce_of_expand(Graph *g, Val *v) {
     const Node *n = v->node, *m = n->in[0]->node;
-    if (m->op != P_expand || (n->fn != RED_MAX && n->fn != RED_MIN && n->fn != RED_AND && n->fn != RED_OR)) return NULL;
+    if (m->op != P_expand || is_arg(n)) return NULL;
+    const bool same = n->fn == RED_MAX || n->fn == RED_MIN || n->fn == RED_AND || n->fn == RED_OR; // of equal ones is that one
     const Val *x = m->in[0], *y = &m->out[0];
     int axes[MAX_RANK], count = axes_of(n, axes);
     Ex shape[MAX_RANK];
     bool any = false;
     for (int i = 0; i < x->rank; i++) {
-        bool ones = x->shape[i] != y->shape[i] && is_in(i, count, axes) && e_is(x->shape[i], 1) && e_lt(e_int(0), y->shape[i]);
+        bool one = x->shape[i] != y->shape[i] && e_is(x->shape[i], 1), gone = is_in(i, count, axes);
+        bool ones = one && (!gone || (same && e_lt(e_int(0), y->shape[i])));
         shape[i] = ones ? e_int(1) : y->shape[i];
         any = any || ones;
     }
-    return any ? reduce(g, n, b_expand(g, m->in[0], shape), count, axes) : NULL;
+    if (!any) return NULL;
+    Val *in = simplify_value(g, b_expand(g, m->in[0], shape)), *r = reduce(g, n, in, count, axes);
+    return simplify_value(g, b_expand(g, r, v->shape));
 }
 
 static Val *scan_of_one(Graph *g, Val *v) {

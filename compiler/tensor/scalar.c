@@ -301,6 +301,15 @@ static int64_t int_div(Fn fn, bool is_unsigned, int64_t a, int64_t b) {
     return fn == FN_mod && m && (m < 0) != (b < 0) ? m + b : m;
 }
 
+// The parts of 32 bits multiplied with each other, and added up.
+static int64_t int_dot(Fn fn, int64_t a, int64_t b) {
+    int64_t sum = 0;
+    int bits = fn == FN_dot2 ? 16 : 8;
+    DType left = fn == FN_dot2 ? I16 : U8, right = fn == FN_dot2 ? I16 : I8;
+    for (int at = 0; at < 32; at += bits) sum += wrap_to(left, (int64_t)((uint64_t)a >> at)) * wrap_to(right, (int64_t)((uint64_t)b >> at));
+    return sum;
+}
+
 static int64_t int_shift(Fn fn, DType dt, int64_t a, int64_t b) {
     if (b < 0 || b >= dt_bits(dt)) return 0;
     if (fn == FN_shl) return (int64_t)((uint64_t)a << b);
@@ -329,6 +338,7 @@ static int64_t int_eval(Fn fn, DType dt, const Scalar *x) {
     case FN_xor: return a ^ b;
     case FN_not: return dt == BOOL ? !a : ~a;
     case FN_shl: case FN_shr: return int_shift(fn, dt, a, b);
+    case FN_dot2: case FN_dot4: return int_dot(fn, a, b);
     default: die("scalar function %s of integers", fn_info[fn].name);
     }
 }

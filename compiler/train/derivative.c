@@ -135,7 +135,7 @@ static Rule *const rules[FN_COUNT] = {
     [FN_cosh] = d_cosh, [FN_tanh] = d_tanh, [FN_asinh] = d_asinh, [FN_acosh] = d_acosh, [FN_atanh] = d_atanh,
     [FN_erf] = d_erf, [FN_sigmoid] = d_sigmoid, [FN_softplus] = d_softplus, [FN_isnan] = d_none,
     [FN_isinf] = d_none, [FN_eq] = d_none, [FN_lt] = d_none, [FN_le] = d_none, [FN_and] = d_none,
-    [FN_or] = d_none, [FN_xor] = d_none, [FN_not] = d_none, [FN_shl] = d_none, [FN_shr] = d_none,
+    [FN_or] = d_none, [FN_xor] = d_none, [FN_not] = d_none, [FN_shl] = d_none, [FN_shr] = d_none, [FN_dot2] = d_none, [FN_dot4] = d_none,
     [FN_select] = d_select, [FN_cast] = d_cast, [FN_castsat] = d_cast, [FN_bitcast] = d_none,
 };
 

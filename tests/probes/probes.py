@@ -48,7 +48,7 @@ class Compiled:
         onnx.save(model, self.onnx)
         c, so = folder / f"{name}.c", folder / f"{name}.so"
         subprocess.run([opt.cnncc, self.onnx, "-o", str(c), "--prefix", "m", *getattr(opt, "flags", [])], check=True)
-        subprocess.run([opt.cc, *CFLAGS, "-shared", "-fPIC", "-o", str(so), str(c)], check=True)
+        subprocess.run([opt.cc, *getattr(opt, "cflags", CFLAGS), "-shared", "-fPIC", "-o", str(so), str(c)], check=True)
         self.model = loader.Model(so)
 
     def reference(self, feeds):
