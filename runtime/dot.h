@@ -81,5 +81,29 @@ typedef int32_t cnn_dot_x8 __attribute__((vector_size(32)));
 #else
 #define cnn_dot4_x8(c, a, b) ((c) + cnn_dot4(a, b))
 #endif
+//@ cnn_dot2_x16: cnn_dot2
+#if defined(__GNUC__) && !defined(__TINYC__) && !defined(CNN_PORTABLE)
+typedef int32_t cnn_dot_x16 __attribute__((vector_size(64)));
+#if defined(__AVX512BW__)
+#define cnn_dot2_x16(c, a, b) ((c) + (cnn_dot_x16)_mm512_madd_epi16((__m512i)(a), (__m512i)(b)))
+#else
+#define cnn_dot2_x16(c, a, b) ((c) + (((a) << 16) >> 16) * (((b) << 16) >> 16) + ((a) >> 16) * ((b) >> 16))
+#endif
+#else
+#define cnn_dot2_x16(c, a, b) ((c) + cnn_dot2(a, b))
+#endif
+
+//@ cnn_dot4_x16: cnn_dot4 cnn_dot2_x16
+#if defined(__GNUC__) && !defined(__TINYC__) && !defined(CNN_PORTABLE)
+#if defined(__AVX512VNNI__)
+#define cnn_dot4_x16(c, a, b) (cnn_dot_x16)_mm512_dpbusd_epi32((__m512i)(c), (__m512i)(a), (__m512i)(b))
+#else
+#define cnn_dot_even(b) (((((b) << 24) >> 24) & 0xffff) | ((((b) << 8) >> 24) << 16))
+#define cnn_dot_odd(b) (((((b) << 16) >> 24) & 0xffff) | (((b) >> 24) << 16))
+#define cnn_dot4_x16(c, a, b) cnn_dot2_x16(cnn_dot2_x16(c, (a) & 0x00ff00ff, cnn_dot_even(b)), ((a) >> 8) & 0x00ff00ff, cnn_dot_odd(b))
+#endif
+#else
+#define cnn_dot4_x16(c, a, b) ((c) + cnn_dot4(a, b))
+#endif
 //@ end
 #endif

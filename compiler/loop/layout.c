@@ -5,7 +5,7 @@
 #include "loop/tile.h"
 #include <string.h>
 
-enum { SLACK = 8 * MAX_NV, MAX_LEAVES = 256 };
+enum { MAX_LEAVES = 256 };
 
 static void innermost(Buf *b, int axis) {
     int n = 0;
@@ -107,13 +107,15 @@ static bool *read_by_calls(const Graph *g) {
 }
 
 void layout(Lower *l) {
+    const Target *target = target_find(l->opt ? l->opt->target : NULL);
+    const int slack = (target && target->lanes > 8 ? target->lanes : 8) * MAX_NV; // as much as a tile may read past its end
     bool *done = NEWN(bool, l->prog->nbufs + 1), *fixed = read_by_calls(l->g);
     for (int i = 0; i < l->nroots; i++) {
         const Root *r = &l->roots[i];
         Buf *b = r->buf;
         if (b->kind != B_WORK || done[b->id]) continue;
         done[b->id] = true;
-        if (b->rank >= 2 && (b->dt == F32 || b->dt == F64 || b->dt == I32)) b->slack = SLACK;
+        if (b->rank >= 2 && (b->dt == F32 || b->dt == F64 || b->dt == I32)) b->slack = slack;
         if (b->rank >= 3 && r->expr->rank == b->rank && !(b->val && fixed[b->val->id])) {
             int axis = weight_axis(l, r);
             if (axis < 0) axis = operand_axis(l, r);

@@ -29,8 +29,9 @@ typedef struct {
 } Margin;
 
 // One way to compute a contraction: the lane variable, by number; which factor is loaded along lanes; the operands
-// with margins, a bit each; the variable of the rows, by number among the loops outside, -1: none; the register tile.
-typedef struct { int lane, b; unsigned margins; int row, mr, nv; } TileForm;
+// with margins, a bit each; the variable of the rows, by number among the loops outside, -1: none; the register tile:
+// rows, vectors, and elements of a vector.
+typedef struct { int lane, b; unsigned margins; int row, mr, nv, lanes; } TileForm;
 typedef struct TileForms TileForms;
 
 typedef struct {
@@ -42,7 +43,7 @@ typedef struct {
     Contraction c;
     Ex out_idx[MAX_RANK], out_off; // root->expr's element; where it is stored
     DType dt;
-    int lanes;                     // elements of dt in a vector
+    int lanes, widest;             // elements of dt in a vector; in the target's widest one
     Buf *buf[2];                   // a: broadcast by rows; b: loaded along lanes
     Ex off[2];
     Ex order;                      // an address whose strides order the sum

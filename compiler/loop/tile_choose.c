@@ -5,7 +5,9 @@
 #include <string.h>
 
 enum { GUESS = 64, PARALLEL_WORK = 1 << 17 }; // a symbolic extent, for costs; multiply-adds worth threads
-static const double FULL = 1.05; // a tile that takes every register: gcc spills some
+static const double FULL = 1.05;   // a tile that takes every register: gcc spills some
+static const double NARROW = 1.12; // vectors of half of the registers' width: twice the instructions
+enum { WIDE = 32 };                // bytes that processors work on at a time: wider vectors take two cycles of what these take one of
 
 Ex tile_stride(Ex e, Ex var) {
     return e_uses(e, var) ? e_sub(e_subst(e, var, e_add(var, e_int(1))), e) : e_int(0);
@@ -123,8 +125,10 @@ static double max2(double a, double b) { return a > b ? a : b; }
 
 // Cycles of one step of the sum, and of a tile's rest divided by the steps.
 static double tile_cost(const Tiling *t, int mr, int nv, double steps) {
-    double loads = t->a_lanes ? (double)mr * nv : mr;
-    return max2(max2((double)mr * nv / 2, (loads + nv) / 2), 4) + (mr * nv * 2 + 20) / steps;
+    const bool wide = t->lanes * (int)dt_size(t->dt) > WIDE, narrow = t->lanes < t->widest;
+    const double passes = wide ? 2 : 1, loads = t->a_lanes ? (double)mr * nv * passes : mr; // broadcasts are of one element
+    const double cycles = max2(max2((double)mr * nv * passes / 2, (loads + nv * passes) / 2), 4) + (mr * nv * 2 * passes + 20) / steps;
+    return narrow ? cycles * NARROW : cycles;
 }
 
 // Per element of rows times lanes.
@@ -275,6 +279,8 @@ static bool candidate(Tiling *t, TileForm choice, double *out) {
     Tiling s = *t;
     Ex lane = t->c.var[choice.lane];
     const TileForm *force = t->force;
+    s.lanes = choice.lanes;
+    if (force && force->lanes != choice.lanes) return false;
     if (force && (force->lane != choice.lane || force->b != choice.b || force->margins != choice.margins)) return false;
     s.form = choice;
     s.factor[1] = choice.b, s.factor[0] = 1 - choice.b;
@@ -305,15 +311,18 @@ double tile_choose(Tiling *t) {
     // the strides of the first operand that is not constant order the sum, however it is read: the same for every target
     int first = t->c.factor[0].buf->kind == B_WEIGHT && t->c.factor[1].buf->kind != B_WEIGHT ? 1 : 0;
     t->order = t->off[first];
+    t->widest = t->lanes;
     const Tiling base = *t;
+    const int least = t->lanes * (int)dt_size(t->dt) > WIDE ? t->lanes / 2 : t->lanes;
     for (int i = 0; i < t->c.nout; i++)
         for (int b = 1; b >= 0; b--)
             for (int v = 0; v < base.c.nvar - base.c.nred; v++)
-                for (unsigned m = 0; m < (base.c.nguard && !base.inner && !base.root->rows ? 4 : 1); m++) {
-                    Tiling s = base;
-                    if (!e_uses(base.c.out[i], base.c.var[v])) continue;
-                    if (candidate(&s, (TileForm){.lane = v, .b = b, .margins = m}, &best)) *t = s;
-                }
+                for (unsigned m = 0; m < (base.c.nguard && !base.inner && !base.root->rows ? 4 : 1); m++)
+                    for (int lanes = base.widest; lanes >= least; lanes /= 2) {
+                        Tiling s = base;
+                        if (!e_uses(base.c.out[i], base.c.var[v])) continue;
+                        if (candidate(&s, (TileForm){.lane = v, .b = b, .margins = m, .lanes = lanes}, &best)) *t = s;
+                    }
     return best;
 }
 

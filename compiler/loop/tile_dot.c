@@ -6,7 +6,7 @@
 #include "loop/tile.h"
 #include <string.h>
 
-enum { MAX_SIDE = 4, BYTES = 64 }; // rows of a tile from each operand; the partial sums of an element
+enum { MAX_SIDE = 4, BYTES = 64, MOST = 8 }; // rows of a tile from each operand; the partial sums of an element; floats of a vector
 
 typedef struct {
     Tiling *t;
@@ -94,7 +94,7 @@ static Ex side_of(const Dot *d, int f) {
 
 static double choose(Dot *d) {
     Tiling *t = d->t;
-    t->lanes = t->target->lanes * 4 / (int)dt_size(t->dt);
+    t->lanes = (t->target->lanes < MOST ? t->target->lanes : MOST) * 4 / (int)dt_size(t->dt);
     d->sums = BYTES / (int)dt_size(t->dt);
     d->chains = d->sums / t->lanes;
     t->nk = t->nbatch = t->nouter = t->nfused = 0;

@@ -4,7 +4,7 @@
 // fastest form of each to a text file, which --tuned FILE reads:
 //
 //     # anything
-//     3f0c9a5be1d27740 2.0.0.1.6x2     a contraction's key, its form: lane.operand.margins.row.rows x vectors
+//     3f0c9a5be1d27740 2.0.0.1.6x2x8   a contraction's key, its form: lane.operand.margins.row.rows x vectors x elements
 //
 // A key is a hash of all that the choice depends on: the target, extents, strides, guards, kinds of operands.
 #include "loop/tile.h"
@@ -50,13 +50,13 @@ static uint64_t key_of(const Tiling *t) {
 }
 
 static const char *form_text(const TileForm *f) {
-    return arena_printf("%d.%d.%d.%d.%dx%d", f->lane, f->b, (int)f->margins, f->row, f->mr, f->nv);
+    return arena_printf("%d.%d.%d.%d.%dx%dx%d", f->lane, f->b, (int)f->margins, f->row, f->mr, f->nv, f->lanes);
 }
 
 static bool parse_line(const char *line, Tuned *out) {
     int n = 0, margins;
     TileForm *f = &out->form;
-    if (sscanf(line, "%16" SCNx64 " %d.%d.%d.%d.%dx%d%n", &out->key, &f->lane, &f->b, &margins, &f->row, &f->mr, &f->nv, &n) != 7 || n == 0)
+    if (sscanf(line, "%16" SCNx64 " %d.%d.%d.%d.%dx%dx%d%n", &out->key, &f->lane, &f->b, &margins, &f->row, &f->mr, &f->nv, &f->lanes, &n) != 8 || n == 0)
         return false;
     f->margins = (unsigned)margins;
     return margins >= 0 && margins < 4;
@@ -79,7 +79,7 @@ static void load(const char *path) {
         if (line[0] == '#' || line[strspn(line, " \t\r\n")] == 0) continue;
         if (!parse_line(line, &t)) {
             (void)fclose(f);
-            fatal("--tuned %s: line %d is no tile: KEY LANE.OPERAND.MARGINS.ROW.ROWSxVECTORS", path, at);
+            fatal("--tuned %s: line %d is no tile: KEY LANE.OPERAND.MARGINS.ROW.ROWSxVECTORSxELEMENTS", path, at);
         }
         PUSH(table.v, table.n, table.cap, t);
     }
@@ -105,7 +105,7 @@ static int cheaper(const void *a, const void *b) {
 }
 
 static bool same_way(const TileForm *a, const TileForm *b) {
-    return a->lane == b->lane && a->b == b->b && a->margins == b->margins && a->row == b->row;
+    return a->lane == b->lane && a->b == b->b && a->margins == b->margins && a->row == b->row && a->lanes == b->lanes;
 }
 
 // The n-th of the forms by estimated cost, of which no more than three differ in the register tile only; NULL: there are fewer.

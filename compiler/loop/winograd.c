@@ -99,6 +99,7 @@ static bool analyse(Wino *w) {
     if (!w->k || e_uses(w->t.off[0], w->k)) return false;
     w->t.lane = w->k;
     w->nc = tile_extent(w->c), w->nk = tile_extent(w->k);
+    if (w->t.lanes > 8 && (w->nc % w->t.lanes || w->nk % w->t.lanes)) w->t.lanes /= 2;
     return w->nc > 0 && w->nk > 0 && w->nc % w->t.lanes == 0 && w->nk % w->t.lanes == 0 &&
            e_is(tile_stride(w->t.off[0], w->c), 1) && e_is(tile_stride(w->t.out_off, w->k), 1);
 }

@@ -60,7 +60,8 @@ def compile_model(opt, path, folder):
     for old in (c, weights):
         old.unlink(missing_ok=True)
     cost = {"model": path.stat().st_size / 1e6}
-    cost["cnncc"], cost["peak"] = measured([opt.cnncc, str(path), "-o", str(c), "--prefix", "m", *opt.option])
+    target = [] if any(o.startswith("--target") for o in opt.option) else ["--target", "native"]  # as CFLAGS
+    cost["cnncc"], cost["peak"] = measured([opt.cnncc, str(path), "-o", str(c), "--prefix", "m", *target, *opt.option])
     made = {}
     for cc in opt.cc:
         made[cc] = folder / f"{cc}.so"

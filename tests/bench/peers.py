@@ -50,7 +50,9 @@ class OpenVino:
         if any(i.get_partial_shape().is_dynamic for i in model.inputs):
             model.reshape(shapes)
         compiled = core.compile_model(model, "CPU", {
-            "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"})
+            "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32",
+            # else it rounds the inputs of layers with 8-bit weights to 8 bits: 0.6 % of the range off in minilm_l6_int8
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0})
         self.request = compiled.create_infer_request()
         self.outputs = [o.get_any_name() for o in compiled.outputs]
         for i in compiled.inputs:

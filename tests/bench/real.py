@@ -55,7 +55,7 @@ def error_of(want, got):
 
 def time_model(opt, model):
     path = models.fetch(model, pathlib.Path(opt.build))
-    feeds = {k: np.ascontiguousarray(v) for k, v in models.inputs_of(model).items()}
+    feeds = {k: np.array(v, order="C") for k, v in models.inputs_of(model).items()}  # of rank 0 too
     folder = pathlib.Path(opt.build) / "speed" / model["name"]
     so = folder / f"{opt.cc[0]}.so"
     if not (opt.keep and so.exists()):

@@ -77,7 +77,7 @@ def forced(opt):
     other = next(f for f in forms(c) if f not in plain)
     file.write_text(f"{other}  # a remark\n")
     assert other in compiled()[2], "the file's form is not used"
-    file.write_text(other.split()[0] + " 9.1.0.0.99x99\n")
+    file.write_text(other.split()[0] + " 9.1.0.0.99x99x8\n")
     assert compiled()[2] == plain, "a form that does not fit must change nothing"
     for bad in ("what is this\n", other.split()[0] + " 1.2.3\n"):
         file.write_text(bad)
