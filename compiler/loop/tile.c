@@ -118,33 +118,35 @@ static double steps(const Tiling *t, int from) {
     return n;
 }
 
-// While the rows of one panel run, each tile brings a part of the next one from memory: of weights that no cache
-// keeps, read once, by few rows.
+// Tiles of the group, or a guess: prefetching too much or too little is no fault.
+static int64_t tiles_of(const Tiling *t, const RowGroup *g) {
+    int64_t n;
+    if (e_is_const(g->count, &n)) return n;
+    return g->rows < t->mr ? 0 : tile_guess(t->row) / g->rows;
+}
+
+// While the rows of one panel run, each tile brings a part of the next one from memory: of weights that the first-level
+// cache does not keep, read once, by few rows.
 static void look_ahead(Tiling *t, const RowGroups *r) {
-    int64_t tiles = 0, n;
+    int64_t tiles = 0;
     if (t->inner || t->root->rows || !t->packed || t->packed->kind != B_WEIGHT || t->nbatch || t->nk == 0) return;
-    for (int i = 0; i < r->n; i++) {
-        if (!e_is_const(r->g[i].count, &n)) return;
-        tiles += n;
-    }
-    for (int i = 0; i < t->nouter; i++) {
-        if (tile_extent(t->outer[i]) < 0) return;
-        tiles *= tile_extent(t->outer[i]);
-    }
+    for (int i = 0; i < r->n; i++) tiles += tiles_of(t, &r->g[i]);
+    for (int i = 0; i < t->nouter; i++) tiles *= tile_guess(t->outer[i]);
     int64_t item = (int64_t)dt_size(t->dt), chunk = tile_extent(t->k[0]);
     if (t->kblock) chunk = chunk - (chunk - 1) / t->kchunk * t->kchunk; // of the last block, which is the shortest
     double lines = steps(t, 1) * (double)(chunk * tile_width(t) * item) / 64;
-    if (tiles < 2 || (double)tiles > lines || steps(t, 0) * (double)(tile_guess(t->lane) * item) < t->target->l2) return;
+    if (tiles < 2 || (double)tiles > lines || steps(t, 0) * (double)(tile_guess(t->lane) * item) < t->target->l1) return;
     t->ahead = (int64_t)(lines / (double)tiles);
+    t->ahead_steps = (int64_t)steps(t, 1) * chunk;
     t->near = 2 * 64 * lines <= t->target->l1;
 }
 
 typedef enum { PANELS_OUTSIDE, PANELS_INSIDE, PANELS_IN_BLOCKS } Panels;
 
 static void rows_and_panels(Tiling *t, Loops *ls, Block *b, const RowGroups *r, Panels where) {
-    int64_t before = 0, tiles = 0, n;
+    int64_t before = 0, tiles = 0;
     Ex number = e_int(0); // of the first tile here, among all that a panel meets
-    for (int i = 0; i < r->n && t->ahead; i++) tiles += e_is_const(r->g[i].count, &n) ? n : 0;
+    for (int i = 0; i < r->n && t->ahead; i++) tiles += tiles_of(t, &r->g[i]);
     for (int i = 0; i < t->nouter && t->ahead; i++) number = e_add(e_mul(number, t->outer[i]->extent), t->outer[i]);
     for (int i = 0; i < r->n; i++) {
         const RowGroup *g = &r->g[i];
@@ -155,8 +157,8 @@ static void rows_and_panels(Tiling *t, Loops *ls, Block *b, const RowGroups *r, 
             in = blocked(t, ls, b, tile, g->count, block_of(bytes, t));
         } else in = loop_over(t, ls, b, tile, g->count);
         if (where == PANELS_INSIDE) in = loop_over(t, ls, in, t->panel, t->panels);
-        if (t->ahead) tile_prefetch(t, in, e_add(e_scale(number, tiles), e_add(e_int(before), tile)));
-        if (t->ahead && e_is_const(g->count, &n)) before += n;
+        if (t->ahead) tile_prefetch(t, e_add(e_scale(number, tiles), e_add(e_int(before), tile)));
+        before += tiles_of(t, g);
         tile_kernel(t, in, e_add(g->first, e_scale(tile, g->rows)), g->rows, g->live);
     }
 }

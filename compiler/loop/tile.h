@@ -72,7 +72,8 @@ typedef struct {
     Ex kblock, kblocks;            // NULL: one block
     int64_t kchunk;
     Buf *partial;
-    int64_t ahead;                 // cache lines of the next panel that each tile prefetches; 0: none
+    int64_t ahead, ahead_steps;    // cache lines of the next panel that each tile prefetches in so many steps of its sum; 0: none
+    Ex next;                       // where those of this tile begin
     bool near;                     // into the first level, where both panels fit
     // guards by how they are met
     Range cut[16]; Ex cut_by[16]; int ncut;   // bounds of the loop over cut_by
@@ -115,7 +116,7 @@ void tile_dot(Tiling *t, Block *b);
 // loop/tile_kernel.c
 Sx *tile_finished(const Tiling *t, Block *b, Sx *sum); // what is stored for a sum
 void tile_bounds(const Tiling *t, Ex k, Ex *lo, Ex *hi); // of the loop over k, tightened by the cut guards
-void tile_prefetch(Tiling *t, Block *b, Ex tile); // by the tile of that number among all that a panel meets
+void tile_prefetch(Tiling *t, Ex tile); // by the kernel that follows, the tile of that number among all that a panel meets
 void tile_kernel(Tiling *t, Block *b, Ex row0, int rows, const uint32_t *live);
 // What follows the reduce, for lanes of it in a vector register, with var := by in all addresses; NULL: not on vectors.
 Stmt *tile_epilogue(Tiling *t, Block *up, Local *sum, int n, const Ex *var, const Ex *by);

@@ -7,6 +7,7 @@
 enum { GUESS = 64, PARALLEL_WORK = 1 << 17 }; // a symbolic extent, for costs; multiply-adds worth threads
 static const double FULL = 1.05;   // a tile that takes every register: gcc spills some
 static const double NARROW = 1.12; // vectors of half of the registers' width: twice the instructions
+static const double BLOCK = 256, PER_CYCLE = 16; // steps of a block of a long sum; bytes that the second-level cache gives
 enum { WIDE = 32 };                // bytes that processors work on at a time: wider vectors take two cycles of what these take one of
 
 Ex tile_stride(Ex e, Ex var) {
@@ -127,7 +128,9 @@ static double max2(double a, double b) { return a > b ? a : b; }
 static double tile_cost(const Tiling *t, int mr, int nv, double steps) {
     const bool wide = t->lanes * (int)dt_size(t->dt) > WIDE, narrow = t->lanes < t->widest;
     const double passes = wide ? 2 : 1, loads = t->a_lanes ? (double)mr * nv * passes : mr; // broadcasts are of one element
-    const double cycles = max2(max2((double)mr * nv * passes / 2, (loads + nv * passes) / 2), 4) + (mr * nv * 2 * passes + 20) / steps;
+    double cycles = max2(max2((double)mr * nv * passes / 2, (loads + nv * passes) / 2), 4) + (mr * nv * 2 * passes + 20) / steps;
+    const double row = (double)nv * t->lanes * (double)dt_size(t->dt), panel = row * (steps < BLOCK ? steps : BLOCK);
+    if (panel > t->target->l1) cycles = max2(cycles, row / PER_CYCLE); // b comes from the second level
     return narrow ? cycles * NARROW : cycles;
 }
 

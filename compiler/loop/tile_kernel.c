@@ -53,13 +53,22 @@ static Ex panel_at(const Tiling *t, Ex panel) {
     return e_mul(at, e_int(tile_width(t)));
 }
 
-void tile_prefetch(Tiling *t, Block *b, Ex tile) {
-    const int64_t line = 64 / (int64_t)dt_size(t->dt);
-    Ex q = e_index(arena_printf("q%d", t->l->next_local++), e_int(t->ahead));
+void tile_prefetch(Tiling *t, Ex tile) {
     Ex next = e_min(e_add(t->panel, e_int(1)), e_sub(t->panels, e_int(1)));
-    Ex at = e_add(panel_at(t, next), e_scale(e_add(e_scale(tile, t->ahead), q), line));
-    if (q->kind == X_VAR) b = for_loop(b, q, e_int(0), q->extent, 1, NULL);
-    append(b, (Stmt){.kind = ST_PREFETCH, .buf = t->packed, .e = at, .fn = t->near ? 3 : 2});
+    t->next = e_add(panel_at(t, next), e_scale(tile, t->ahead * (64 / (int64_t)dt_size(t->dt))));
+}
+
+// The part of the tile's lines that one step of the sum brings: all at once, they would wait for each other.
+static void prefetch(const Kernel *k, Block *b) {
+    const Tiling *t = k->t;
+    const int64_t line = 64 / (int64_t)dt_size(t->dt), each = (t->ahead * line + t->ahead_steps - 1) / t->ahead_steps;
+    const int64_t lines = (each + line - 1) / line;
+    Ex at = linear(t->k, t->nk);
+    if (t->kblock) at = e_sub(at, e_mul(e_scale(t->kblock, t->kchunk), size_of(t->k + 1, t->nk - 1)));
+    for (int64_t i = 0; i < lines; i++) {
+        Ex e = e_add(e_add(t->next, e_scale(at, lines > 1 ? lines * line : each)), e_int(i * line));
+        append(b, (Stmt){.kind = ST_PREFETCH, .buf = t->packed, .e = fixed(k, e), .fn = t->near ? 3 : 2});
+    }
 }
 
 static Local *let(const Kernel *k, Block *b, const char *stem, Sx *value, bool vector) {
@@ -117,6 +126,7 @@ static void step(Kernel *k, Block *b) {
     const Tiling *t = k->t;
     Local *bv[MAX_NV], *a = NULL;
     if (!k->mask) return;
+    if (t->ahead) prefetch(k, b);
     for (int j = 0; j < t->nv; j++) bv[j] = let(k, b, "b", load_b(k, j), true);
     for (int i = 0; i < k->rows; i++) {
         if (!(k->mask >> i & 1)) continue;
