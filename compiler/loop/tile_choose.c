@@ -8,6 +8,7 @@ enum { GUESS = 64, PARALLEL_WORK = 1 << 17 }; // a symbolic extent, for costs; m
 static const double FULL = 1.05;   // a tile that takes every register: gcc spills some
 static const double NARROW = 1.12; // vectors of half of the registers' width: twice the instructions
 static const double BLOCK = 256, PER_CYCLE = 16; // steps of a block of a long sum; bytes that the second-level cache gives
+enum { LINE = 64, WAY = 4096, WAYS = 8 }; // of the first-level cache, bytes
 enum { WIDE = 32 };                // bytes that processors work on at a time: wider vectors take two cycles of what these take one of
 
 Ex tile_stride(Ex e, Ex var) {
@@ -160,6 +161,19 @@ static void note_form(Tiling *t, int mr, int nv, double c) {
     tile_forms_add(t->forms, &f, c);
 }
 
+// Whether no register is left, with the vectors that the epilogue adds where there are many: gcc has those in registers throughout.
+static bool is_full(int mr, int nv, int regs) { return mr * nv + nv + 1 + (regs > 16 ? nv + 1 : 0) >= regs; }
+
+// Whether the rows' elements of one step throw each other out of the first-level cache: at addresses a multiple of
+// the bytes of a way apart they all go to one set.
+static bool collide(const Tiling *t, int mr) {
+    int64_t s = 0;
+    if (!t->row || !e_is_const(tile_stride(t->off[0], t->row), &s) || s == 0) return false;
+    int64_t bytes = (s < 0 ? -s : s) * (int64_t)dt_size(t->dt), sets = WAY / LINE;
+    while (sets > 1 && bytes % (WAY / sets * 2) == 0) sets /= 2;
+    return bytes % LINE == 0 && mr > WAYS * sets;
+}
+
 // scale: of its costs, among those of other forms
 static double choose_tile(Tiling *t, double scale) {
     double best = 1e300;
@@ -169,7 +183,8 @@ static double choose_tile(Tiling *t, double scale) {
             if (mr * nv + nv + 1 > regs || (t->a_lanes && mr * nv > regs / 2)) continue;
             if (mr > 8 && nv > 1) continue;
             if (t->force && (mr != t->force->mr || nv != t->force->nv)) continue;
-            double c = cost(t, mr, nv) * (mr * nv + nv + 1 == regs ? FULL : 1);
+            double c = cost(t, mr, nv) * (is_full(mr, nv, regs) ? FULL : 1);
+            if (collide(t, mr)) c *= 2;
             note_form(t, mr, nv, c * scale);
             if (c < best * 0.9999) best = c, t->mr = t->form.mr = mr, t->nv = t->form.nv = nv;
         }
