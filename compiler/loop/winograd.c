@@ -14,7 +14,7 @@
 #include <string.h>
 
 static const double max_growth = 64; // of F(4,3) without --relax: see growth
-static const double budget = 0.27, small = 256 << 10; // bytes that may be added: of all weights, and at any rate
+static const double budget = 0.27, small = 1 << 20; // bytes that may be added: of all weights, and at any rate
 
 typedef struct { Ex v, tap, base; int sign; Range in; } Side; // input position: v + sign*tap + base, valid where in.e is in [0, in.n)
 typedef struct {
