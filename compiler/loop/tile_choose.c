@@ -6,6 +6,7 @@
 
 enum { GUESS = 64, PARALLEL_WORK = 1 << 17 }; // a symbolic extent, for costs; multiply-adds worth threads
 static const double FULL = 1.05;   // a tile that takes every register: gcc spills some
+static const double GATHER = 1.5;  // cycles of packing an element where lanes are not neighbours
 static const double NARROW = 1.12; // vectors of half of the registers' width: twice the instructions
 static const double BLOCK = 256, PER_CYCLE = 16; // steps of a block of a long sum; bytes that the second-level cache gives
 enum { LINE = 64, WAY = 4096, WAYS = 8 }; // of the first-level cache, bytes
@@ -207,8 +208,8 @@ static bool may_leave(const Tiling *t) {
     return true;
 }
 
-// How the lane operand is read; a factor on the cost, 0: not at all.
-static double lane_operand(Tiling *t) {
+// How the lane operand is read; a factor on the cost, 0: not at all. more: cycles beside for each multiply-add.
+static double lane_operand(Tiling *t, double *more) {
     const Buf *b = t->buf[1];
     int64_t n = tile_extent(t->lane), total = 1;
     bool unit = e_is(tile_stride(t->off[1], t->lane), 1), fixed = n > 0;
@@ -229,6 +230,7 @@ static double lane_operand(Tiling *t) {
     double packed = total >= 4 ? 1.1 + 2.0 / (double)total : 0;
     if (direct && (packed == 0 || packed >= 1.2)) return 1.01;
     t->pack = true;
+    if (!unit) *more = GATHER / (double)total;
     return packed;
 }
 
@@ -309,14 +311,14 @@ static bool candidate(Tiling *t, TileForm choice, double *out) {
     if (!e_uses(s.off[1], lane) || tile_fixed(t, lane)) return false;
     int64_t n = tile_extent(lane);
     if (s.a_lanes && (!e_is(tile_stride(s.off[0], lane), 1) || (n % s.lanes && !has_slack(&s, s.buf[0])))) return false;
-    double c = lane_operand(&s);
+    double more = 0, c = lane_operand(&s, &more);
     if (c == 0) return false;
     if (tile_is_batch(&s.c, lane)) c *= 4;
     order_loops(&s, &s.c);
     if (!e_is(tile_stride(s.out_off, lane), 1)) c *= 1.15;
     c *= choose_row(&s, c);
     if (c > 1e200) return false;
-    c += copy_cost(&s);
+    c += copy_cost(&s) + more;
     if (c >= *out) return false;
     *out = c;
     *t = s;
