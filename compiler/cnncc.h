@@ -385,7 +385,7 @@ struct Options {
     int64_t batch;
     bool recompute, amp;        // --recompute=auto, --amp=bf16
     int64_t mem_budget;         // --mem-budget: bytes; 0: none
-    bool frozen_bn, bn_unbiased, inplace; // --frozen-bn; --bn-momentum=pytorch; --update=inplace
+    bool frozen_bn, bn_unbiased, inplace, overlap; // --frozen-bn; --bn-momentum=pytorch; --update=inplace; --overlap
     TrainEntry entry;           // of --train: which of its functions is being made
     const char *training_info; // step or init, of the model's own training; NULL: its inference
     const char *tuned;     // --tuned FILE: tiles by measurement, loop/tune.c

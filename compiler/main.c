@@ -67,6 +67,7 @@ static const char more_help_text[] =
     "                           --input-grad NAME,... of inputs (with --grad)\n"
     "  --lora REGEX:RANK[/ALPHA] train two thin matrices beside each weight of that name instead of it (may be repeated)\n"
     "  --update inplace         each parameter's step as soon as its gradient is known: no buffer of gradients\n"
+    "  --overlap                PREFIX_gradients calls back as each gradient is there, for an exchange while others are computed\n"
     "  --recompute auto         keep less of the forward pass and compute it again, where that is less memory;\n"
     "                           --mem-budget BYTES (or 100M, 2G): only as much as parameters, gradients, state and work\n"
     "                           area need to fit; --amp bf16: what is kept, in 16 bits\n"
@@ -246,7 +247,7 @@ static bool *flag_of(Options *o, const char *name) {
     } flags[] = {{"--exact", &o->exact},     {"--relax", &o->relax}, {"--portable", &o->portable},
                  {"--example", &o->example}, {"--multi-target", &o->multi_target}, {"--grad", &o->grad},   {"--train", &o->train},
                  {"--timing", &o->timing}, {"--profile", &o->profile},
-                 {"--frozen-bn", &o->frozen_bn}};
+                 {"--frozen-bn", &o->frozen_bn}, {"--overlap", &o->overlap}};
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
         if (!strcmp(flags[i].name, name)) return flags[i].flag;
     return NULL;
@@ -366,6 +367,8 @@ int main(int argc, char **argv) {
     if (o.example && (o.grad || o.train)) usage("--example is a program that runs a model; docs/training.md shows one that trains", NULL);
     if ((o.recompute || o.mem_budget || o.amp) && !o.train) usage("--recompute, --mem-budget and --amp go with --train", NULL);
     if (o.mem_budget && !o.recompute) usage("--mem-budget goes with --recompute=auto", NULL);
+    if (o.overlap && !o.train) usage("--overlap goes with --train", NULL);
+    if (o.overlap && (o.inplace || o.emit_onnx)) usage("--overlap hands out a buffer of gradients: without --update=inplace and --emit-onnx", NULL);
     if (o.inplace && !o.train) usage("--update goes with --train", NULL);
     if (o.inplace && o.emit_onnx) usage("--update=inplace changes memory, which --emit-onnx cannot say", NULL);
     if (o.nlora && !o.grad && !o.train) usage("--lora goes with --train or --grad", NULL);

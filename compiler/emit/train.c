@@ -155,6 +155,11 @@ static void put_train_header(const Train *c, Text *t) {
     put(t, "int %s_train_step(%s_trainer *t, const cnn_hyper *h, const %s_batch *b, %s_result *r);\n", m, m, m, m);
     if (!inplace) put(t, "void %s_zero_grad(const %s_trainer *t);\nint %s_forward_backward(const %s_trainer *t, const %s_batch *b, %s_result *r);\n", m, m, m, m, m, m);
     if (!inplace) put(t, "int %s_optimizer_step(%s_trainer *t, const cnn_hyper *h);\n", m, m);
+    if (c->e->opt->overlap)
+        put(t, "/* Gradients of the batch's loss in t->grads, in place of what was there: ready is called with each parameter's part of the\n"
+               "   buffer, in elements, as soon as it is complete, the last layers first, on the thread that called. */\n"
+               "typedef void %s_ready(void *user, size_t offset, size_t count);\n"
+               "int %s_gradients(const %s_trainer *t, const %s_batch *b, %s_result *r, %s_ready *ready, void *user);\n", m, m, m, m, m, m);
     put(t, "\n/* Loss and outputs as in use; outputs only. */\nint %s_eval_step(const %s_trainer *t, const %s_batch *b, %s_result *r);\n", m, m, m, m);
     put(t, "int %s_predict(const %s_trainer *t, const %s_batch *b, %s_result *r);\n\n", m, m, m, m);
     put(t, "/* A checkpoint: a safetensors file of what training changes, and the optimizer's state. Before loading: %s_init,\n   if there are parameters that stay as they are. */\n", m);
@@ -212,7 +217,7 @@ static int64_t put_call(const Train *c, Text *t, int entry) {
     int64_t room = 0;
     bool step = entry < 2;
     put(t, "static int %s_call_%s(const %s_trainer *t, const %s_batch *b, %s_result *r%s, unsigned char *rest) {\n", m, entry_name[entry], m, m, m,
-        !step ? "" : c->e->opt->inplace ? ", const cnn_hyper *h" : ", CNN_REAL *grads");
+        !step ? "" : c->e->opt->inplace ? ", const cnn_hyper *h" : c->e->opt->overlap ? arena_printf(", CNN_REAL *grads, const %s_stepping *how", m) : ", CNN_REAL *grads");
     if (step && c->e->opt->inplace) put(t, "    const %s_stepping how = {t, h};\n", m);
     put(t, "    int64_t shape[%d];\n", MAX_RANK);
     for (int i = 0; i < g->nin; i++) {
@@ -227,7 +232,7 @@ static int64_t put_call(const Train *c, Text *t, int entry) {
     put(t, "    };\n    cnn_tensor out[] = {\n");
     for (int i = 0; i < g->nout; i++) put_output(c, t, g, i, &room);
     put(t, "    };\n    const cnn_ctx ctx = {%s, t->work, (size_t)(rest - (unsigned char *)t->work), t->seed + t->step * UINT64_C(0x9e3779b97f4a7c15), t->threads};\n",
-        step && c->e->opt->inplace ? "&how" : "NULL");
+        step && c->e->opt->inplace ? "&how" : step && c->e->opt->overlap ? "how" : "NULL");
     put(t, "    const int st = %s_%s_run_array(&ctx, in, out);\n", m, entry_name[entry]);
     put_statistics(c, t, g);
     put(t, "    (void)rest;\n    (void)r;\n    return st;\n}\n\n");
@@ -264,19 +269,28 @@ static void put_clear(const Train *c, Text *t) {
 static void put_step_functions(const Train *c, Text *t) {
     const char *m = c->m;
     long long n = (long long)c->p->trained;
-    put(t, "static int %s_gradients(const %s_trainer *t, const %s_batch *b, %s_result *r, CNN_REAL *grads) {\n", m, m, m, m);
+    const bool overlap = c->e->opt->overlap;
+    const char *how = overlap ? ", how" : "", *none = overlap ? ", NULL" : "";
+    put(t, "static int %s_gradients_to(const %s_trainer *t, const %s_batch *b, %s_result *r, CNN_REAL *grads%s) {\n", m, m, m, m,
+        overlap ? arena_printf(", const %s_stepping *how", m) : "");
     put_entry_checks(c, t);
     put(t, "    unsigned char *const behind = rest + sizeof(CNN_REAL) * %lld; /* room for added gradients */\n", n);
-    if (c->t->p[1]) put(t, "    if (b->n != %lld) return %s_call_step_any(t, b, r, grads, behind);\n", (long long)batch_of(c), m);
-    put(t, "    return %s_call_step(t, b, r, grads, behind);\n}\n\n", m);
+    if (c->t->p[1]) put(t, "    if (b->n != %lld) return %s_call_step_any(t, b, r, grads%s, behind);\n", (long long)batch_of(c), m, how);
+    put(t, "    return %s_call_step(t, b, r, grads%s, behind);\n}\n\n", m, how);
     put(t, "void %s_zero_grad(const %s_trainer *t) {\n    size_t i;\n    for (i = 0; i < %lld; i++) t->grads[i] = 0;\n}\n\n", m, m, n);
     put_clear(c, t);
     put(t, "int %s_forward_backward(const %s_trainer *t, const %s_batch *b, %s_result *r) {\n", m, m, m, m);
     put_entry_checks(c, t);
     put(t, "    CNN_REAL *const more = (CNN_REAL *)(void *)rest;\n    size_t i;\n    for (i = 0; i < %lld; i++) more[i] = 0; /* between parameters too */\n", n);
-    put(t, "    const int st = %s_gradients(t, b, r, more);\n    if (st) return st;\n    for (i = 0; i < %lld; i++) t->grads[i] += more[i];\n    return CNN_OK;\n}\n\n", m, n);
+    put(t, "    const int st = %s_gradients_to(t, b, r, more%s);\n    if (st) return st;\n    for (i = 0; i < %lld; i++) t->grads[i] += more[i];\n    return CNN_OK;\n}\n\n", m, none, n);
     put(t, "int %s_train_step(%s_trainer *t, const cnn_hyper *h, const %s_batch *b, %s_result *r) {\n", m, m, m, m);
-    put(t, "    const int st = %s_gradients(t, b, r, t->grads);\n    return st ? st : %s_optimizer_step(t, h);\n}\n\n", m, m);
+    put(t, "    const int st = %s_gradients_to(t, b, r, t->grads%s);\n    return st ? st : %s_optimizer_step(t, h);\n}\n\n", m, none, m);
+    if (!overlap) return;
+    put(t, "static int %s_update(const cnn_ctx *ctx, const CNN_REAL *w, const CNN_REAL *g, int64_t *done, int64_t number) {\n", m);
+    put(t, "    const %s_stepping *const how = (const %s_stepping *)ctx->weights;\n    const cnn_param *const p = &%s_params[number];\n", m, m, m);
+    put(t, "    (void)w;\n    (void)g;\n    if (how) how->ready(how->user, p->offset, p->count);\n    *done = 1;\n    return CNN_OK;\n}\n\n");
+    put(t, "int %s_gradients(const %s_trainer *t, const %s_batch *b, %s_result *r, %s_ready *ready, void *user) {\n", m, m, m, m, m);
+    put(t, "    const %s_stepping how = {ready, user};\n    return %s_gradients_to(t, b, r, t->grads, &how);\n}\n\n", m, m);
 }
 
 // The optimizer on n elements of parameter p from `at` on.
@@ -390,9 +404,10 @@ bool emit_train(const TrainPrograms *t, const Options *opt) {
     Train c = {.e = e, .t = t, .p = t->params, .m = e->prefix, .real = wide ? "double" : "float", .opt = optimizer_of(opt)};
     if (!c.opt || !check_symbols(t)) return false;
     Text code = {0}, h = {0}, out = {0};
-    if (opt->inplace) put_update_declared(&c, &code);
+    if (opt->inplace || opt->overlap) put_update_declared(&c, &code);
     put_programs(&c, &code);
     if (opt->inplace) put(&code, "typedef struct { const %s_trainer *t; const cnn_hyper *h; } %s_stepping;\n\n", c.m, c.m);
+    if (opt->overlap) put(&code, "typedef struct { %s_ready *ready; void *user; } %s_stepping;\n\n", c.m, c.m);
     put_param_table(e, &code, c.p);
     int64_t room = 0;
     for (int i = 0; i < ENTRIES; i++) {

@@ -209,7 +209,8 @@ static Val *input_of(const Graph *g, const char *name) {
     die("%s is no input", name);
 }
 
-// The step of the optimizer on parameter i, which changes its memory; a number that says it is done.
+// A call once the gradient d of parameter i is there: --update=inplace makes the optimizer's step, which changes the memory
+// of w; --overlap hands the gradient out. A number that says it is done.
 static Val *update_of(Graph *g, int i, Val *w, Val *d) {
     const int64_t number = i;
     const Val done = {.kind = K_TENSOR, .dt = I64};
@@ -235,6 +236,7 @@ static bool step_program(Graph *g, const Options *opt, Params *p) {
         if (opt->inplace) graph_output(g, update_of(g, i, wrt[i], d[i]), intern(arena_printf("update:%s", wrt[i]->name)));
         else graph_output(g, d[i], intern(arena_printf("grad:%s", wrt[i]->name)));
     }
+    for (int i = 0; i < n && opt->overlap; i++) graph_output(g, update_of(g, i, d[i], d[i]), intern(arena_printf("update:%s", wrt[i]->name)));
     for (int i = 0; i < g->nupdate; i += 2)
         if (param_find(p, g->update[i]->name)) graph_output(g, g->update[i + 1], intern(arena_printf("new:%s", g->update[i]->name)));
     return true;

@@ -5,8 +5,9 @@
  *     mpirun -n 4 ranks DATA [--steps N] [--checkpoint FILE] [--resume FILE] [--parts N]
  *
  * Each rank takes its part of every batch; the gradients are one buffer, which the ranks exchange and add
- * in the order of the ranks, so that all have the same bits. With --parts N and no mpirun one process
- * does what N ranks do, part after part, and comes to the same loss, bit for bit.
+ * in the order of the ranks, so that all have the same bits. They do so bucket by bucket: what the backward
+ * pass has computed of the last layers travels while it computes those before. With --parts N and no mpirun
+ * one process does what N ranks do, part after part, and comes to the same loss, bit for bit.
  */
 #include <mpi.h>
 #include <stdint.h>
@@ -16,7 +17,7 @@
 
 #include "convnet.h"
 
-enum { PIXELS = 28 * 28, BATCH = CONVNET_BATCH, SAVE_EVERY = 50 };
+enum { PIXELS = 28 * 28, BATCH = CONVNET_BATCH, SAVE_EVERY = 50, BUCKET = 1 << 16, GAP = 16, MOST = 64 }; // elements: the least of an exchange, the most between parameters
 
 static void fail(const char *what) {
     fprintf(stderr, "ranks: %s\n", what);
@@ -57,8 +58,60 @@ static void resume(convnet_trainer *t, const char *path) {
 
 typedef struct { const uint8_t *pixels, *labels; float x[BATCH * PIXELS]; int64_t target[BATCH]; } Data;
 
-// Adds the gradients of part `part` of `parts` of step s's batch, times its share; the loss times its share.
-static float add_part(const convnet_trainer *t, Data *d, uint64_t s, int part, int parts) {
+// The exchange of one step's gradients: this rank's sums over its parts, of which `left` are to come; what the ranks send.
+typedef struct { size_t first, count; float *from_all; } Bucket;
+typedef struct {
+    const convnet_trainer *t;
+    float *sum, *all;
+    int left, ranks;
+    size_t first, end, used; // gathered for the next bucket; of `all`
+    Bucket bucket[MOST];
+    MPI_Request request[MOST];
+    int n;
+} Exchange;
+
+static void send_bucket(Exchange *x) {
+    size_t count = x->end - x->first;
+    if (!count) return;
+    if (x->n == MOST) fail("too many buckets");
+    x->bucket[x->n] = (Bucket){x->first, count, x->all + x->used};
+    MPI_Iallgather(x->sum + x->first, (int)count, MPI_FLOAT, x->all + x->used, (int)count, MPI_FLOAT, MPI_COMM_WORLD, &x->request[x->n]);
+    x->used += count * (size_t)x->ranks;
+    x->n++;
+    x->end = x->first;
+}
+
+// Part of the gradients is there: it is added to the sum, and sent with its neighbours once they are enough.
+static void ready(void *user, size_t offset, size_t count) {
+    Exchange *x = user;
+    int done;
+    for (size_t i = offset; i < offset + count; i++) x->sum[i] += x->t->grads[i];
+    if (x->left > 1) return;
+    if (offset + count > x->first || offset + count + GAP < x->first) { // no neighbour of what was there
+        send_bucket(x);
+        x->end = offset + count;
+    }
+    x->first = offset;
+    if (x->end - x->first >= BUCKET) send_bucket(x);
+    if (x->n) MPI_Testall(x->n, x->request, &done, MPI_STATUSES_IGNORE); // lets MPI work
+}
+
+// What all ranks have, added in their order, into the gradients.
+static void finish(Exchange *x, int parts) {
+    send_bucket(x);
+    MPI_Waitall(x->n, x->request, MPI_STATUSES_IGNORE);
+    for (int k = 0; k < x->n; k++) {
+        const Bucket *b = &x->bucket[k];
+        for (size_t i = 0; i < b->count; i++) {
+            float g = 0;
+            for (int r = 0; r < x->ranks; r++) g += b->from_all[(size_t)r * b->count + i];
+            x->t->grads[b->first + i] = g / (float)parts;
+        }
+    }
+}
+
+// Computes the gradients of part `part` of `parts` of step s's batch; the loss times its share.
+static float add_part(const convnet_trainer *t, Exchange *x, Data *d, uint64_t s, int part, int parts) {
     size_t n = BATCH / (size_t)parts, first = (size_t)(s * BATCH % 59968) + (size_t)part * n;
     for (size_t i = 0; i < n; i++) {
         for (size_t p = 0; p < PIXELS; p++) d->x[i * PIXELS + p] = (float)d->pixels[(first + i) * PIXELS + p] / 255.0f;
@@ -66,7 +119,8 @@ static float add_part(const convnet_trainer *t, Data *d, uint64_t s, int part, i
     }
     convnet_batch b = {(int64_t)n, d->x, d->target};
     convnet_result r = {0};
-    if (convnet_forward_backward(t, &b, &r)) fail("convnet_forward_backward failed");
+    if (convnet_gradients(t, &b, &r, ready, x)) fail("convnet_gradients failed");
+    x->left--;
     return r.loss / (float)parts;
 }
 
@@ -96,6 +150,7 @@ int main(int argc, char **argv) {
     t.grads = memory(sizeof(float) * CONVNET_TRAINED);
     t.state = memory(sizeof(float) * CONVNET_STATE);
     t.work = memory(t.work_size);
+    float *own = memory(sizeof(float) * CONVNET_TRAINED);
     float *all = memory(sizeof(float) * CONVNET_TRAINED * (size_t)ranks), *losses = memory(sizeof(float) * (size_t)ranks);
     cnn_hyper h;
     convnet_defaults(&h);
@@ -103,16 +158,12 @@ int main(int argc, char **argv) {
     if (from) resume(&t, from);
     while (t.step < steps) {
         float loss = 0, sum = 0;
-        convnet_zero_grad(&t);
-        for (int p = 0; p < parts / ranks; p++) loss += add_part(&t, d, t.step, rank * (parts / ranks) + p, parts);
-        MPI_Allgather(t.grads, CONVNET_TRAINED, MPI_FLOAT, all, CONVNET_TRAINED, MPI_FLOAT, MPI_COMM_WORLD);
+        Exchange x = {.t = &t, .sum = own, .all = all, .left = parts / ranks, .ranks = ranks, .first = CONVNET_TRAINED, .end = CONVNET_TRAINED};
+        memset(own, 0, sizeof(float) * CONVNET_TRAINED);
+        for (int p = 0; p < parts / ranks; p++) loss += add_part(&t, &x, d, t.step, rank * (parts / ranks) + p, parts);
+        finish(&x, parts);
         MPI_Allgather(&loss, 1, MPI_FLOAT, losses, 1, MPI_FLOAT, MPI_COMM_WORLD);
         for (int k = 0; k < ranks; k++) sum += losses[k];
-        for (size_t i = 0; i < CONVNET_TRAINED; i++) {
-            float g = 0;
-            for (int k = 0; k < ranks; k++) g += all[(size_t)k * CONVNET_TRAINED + i];
-            t.grads[i] = g / (float)parts;
-        }
         if (convnet_optimizer_step(&t, &h)) fail("convnet_optimizer_step failed");
         if (rank == 0 && (t.step % SAVE_EVERY == 0 || t.step == steps)) {
             printf("step %llu  loss %.9g\n", (unsigned long long)t.step, (double)sum);

@@ -10,7 +10,7 @@ flags='-std=gnu11 -O3 -march=native -ffp-contract=fast -fno-math-errno -fno-trap
 mkdir -p "$out"
 install_packages openmpi-bin libopenmpi-dev
 fashion_mnist "$out"
-"${CNNCC:-build/cnncc}" examples/fashion/convnet.onnx --train --loss cross_entropy --optimizer adam --batch 32 -o "$out/convnet.c"
+"${CNNCC:-build/cnncc}" examples/fashion/convnet.onnx --train --loss cross_entropy --optimizer adam --batch 32 --overlap -o "$out/convnet.c"
 # shellcheck disable=SC2086  # flags is a list of words
 OMPI_CC=${CC:-clang-19} mpicc $flags -I"$out" examples/train/ranks.c "$out/convnet.c" -o "$out/ranks"
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1

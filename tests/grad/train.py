@@ -362,6 +362,31 @@ def check_inplace_memory(args, folder):
         raise AssertionError(f"{work} bytes of work area, a gradient takes {256 * 256 * 4}")
 
 
+def check_overlap(args, folder):
+    """--overlap: each gradient is final when it is handed out, once, the last layers first, and the same as without."""
+    plain, t = (make(args, folder, ["--optimizer=adam", *more], np.float32, norm=True) for more in ([], ["--overlap"]))
+    order = sorted((r.offset for r in t.rows if r.kind == 0), reverse=True)
+    for n in (8, 5):
+        batch, parts = feeds(n), []
+
+        def ready(_, offset, count, parts=parts):
+            parts.append((offset, t.memory["grads"][offset : offset + count].copy()))
+
+        plain.lib.m_zero_grad(trainer.C.byref(plain.t))
+        want = plain.call("forward_backward", batch).loss
+        t.memory["grads"][:] = np.nan
+        if t.gradients(batch, ready) != want:
+            raise AssertionError("another loss")
+        if sorted((o for o, _ in parts), reverse=True) != order or parts[0][0] < parts[-1][0]:
+            raise AssertionError(f"handed out: {[o for o, _ in parts]}")
+        for offset, g in parts:
+            np.testing.assert_array_equal(g, t.memory["grads"][offset : offset + g.size])
+        for name, g in plain.views("grads").items():
+            np.testing.assert_array_equal(t.views("grads")[name], g, err_msg=name)
+    if plain.train_step(batch) != t.train_step(batch):
+        raise AssertionError("another step")
+
+
 def deep(kind, path):
     """Many blocks of a kind: what a training step keeps of them is most of its memory."""
     rng = np.random.default_rng(2)
@@ -492,7 +517,7 @@ def main():
     tests = {f"optimizer {n}": lambda f, n=n: check_optimizer(args, f, n) for n in OPTIMIZERS}
     tests |= {n: lambda f, c=c: c(args, f) for n, c in {
         "clip": check_clip, "parts": check_parts, "checkpoint": check_checkpoint, "export": check_export, "export of what lies elsewhere": check_export_elsewhere, "statistics": check_statistics,
-        "random start": check_random_start, "choice": check_choice, "inplace": check_inplace, "memory of inplace": check_inplace_memory, "recompute": check_recompute, "batch of one": check_batch_of_one, "amp": check_amp}.items()}
+        "random start": check_random_start, "choice": check_choice, "inplace": check_inplace, "overlap": check_overlap, "memory of inplace": check_inplace_memory, "recompute": check_recompute, "batch of one": check_batch_of_one, "amp": check_amp}.items()}
     tests["export of half types"] = lambda f: check_export(args, f, TensorProto.FLOAT16)
     passed = failed = 0
     with tempfile.TemporaryDirectory() as tmp:

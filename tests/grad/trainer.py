@@ -33,6 +33,7 @@ class State(C.Structure):
 
 
 WRITE = C.CFUNCTYPE(C.c_int, C.c_void_p, C.c_void_p, C.c_size_t)
+READY = C.CFUNCTYPE(None, C.c_void_p, C.c_size_t, C.c_size_t)
 
 
 def compile_trainer(cnncc, cc, model, stem, options, dtype=np.float64, inputs=("x",), outputs=("y",), correct=True):
@@ -90,14 +91,18 @@ class Trainer:
         return {r.name.decode(): a[r.offset : r.offset + r.count].reshape([r.dim[i] for i in range(r.rank)])
                 for r in self.rows if what == "params" or r.kind == 0}
 
-    def call(self, function, feeds, hyper=False, **outputs):
+    def call(self, function, feeds, hyper=False, last=(), **outputs):
         n = len(next(iter(feeds.values())))
         arrays = {k: np.ascontiguousarray(v.astype(self.dtype) if v.dtype.kind == "f" else v) for k, v in feeds.items()}
         batch = self.Batch(n, *(arrays[k].ctypes.data if k in arrays else None for k in self.inputs))
         result = self.Result(**{k: v.ctypes.data for k, v in outputs.items()})
-        args = [C.byref(self.t)] + ([C.byref(self.hyper)] if hyper else []) + [C.byref(batch), C.byref(result)]
+        args = [C.byref(self.t)] + ([C.byref(self.hyper)] if hyper else []) + [C.byref(batch), C.byref(result), *last]
         self.check(getattr(self.lib, "m_" + function)(*args))
         return result
+
+    def gradients(self, feeds, ready):
+        """--overlap: calls ready(user, offset, count) as gradients are there; the loss."""
+        return self.call("gradients", feeds, last=[READY(ready), None]).loss
 
     def train_step(self, feeds):
         return float(self.call("train_step", feeds, hyper=True).loss)
