@@ -104,11 +104,29 @@ static void read_meta(Graph *g, const Onnx__ModelProto *m) {
         add_meta(g, m->metadata_props[i]->key, m->metadata_props[i]->value);
 }
 
+// The named dimensions of the model's inputs; "none".
+static const char *dimension_names(const Onnx__GraphProto *g) {
+    Text t = {0};
+    for (size_t i = 0; i < g->n_input; i++) {
+        const Onnx__TypeProto *type = g->input[i]->type;
+        if (!type || type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE || !type->tensor_type->shape) continue;
+        for (size_t k = 0; k < type->tensor_type->shape->n_dim; k++) {
+            const Onnx__TensorShapeProto__Dimension *d = type->tensor_type->shape->dim[k];
+            if (d->value_case != ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM || !*d->dim_param) continue;
+            const char *name = arena_printf("%s%s", t.n ? ", " : "", d->dim_param), *at = t.s ? strstr(t.s, d->dim_param) : NULL;
+            size_t n = strlen(d->dim_param);
+            while (at && ((at > t.s && at[-1] != ' ') || (at[n] && at[n] != ','))) at = strstr(at + 1, d->dim_param);
+            if (!at && t.n < 400) put(&t, "%s", name);
+        }
+    }
+    return t.n ? t.s : "none";
+}
+
 // Options that name what the model does not have are mistakes of the user.
 static void check_options(const Importer *im) {
     for (int i = 0; i < im->opt->ndim; i++)
         if (!im->dim_used[i])
-            error("--dim %s: the model's inputs have no dimension of that name", im->opt->dim[i].name);
+            error("--dim %s: the model's inputs have no dimension of that name: %s", im->opt->dim[i].name, dimension_names(im->model->graph));
     for (int i = 0; i < im->opt->nshape; i++)
         if (!im->shape_used[i]) error("--shape %s: the model has no input of that name", im->opt->shape[i].name);
     for (int i = 0; i < im->opt->nvalue; i++)
