@@ -28,13 +28,15 @@ static inline int32_t cnn_dot4(int32_t a, int32_t b) {
 /* c + dot2(a, b), lane by lane. Macros: a function of vectors that the processor lacks has no settled calling convention. */
 #if defined(__GNUC__) && !defined(__TINYC__) && !defined(CNN_PORTABLE)
 typedef int32_t cnn_dot_x4 __attribute__((vector_size(16)));
+typedef uint32_t cnn_dot_ux4 __attribute__((vector_size(16)));
 #if defined(__SSE2__)
-#define cnn_dot2_x4(c, a, b) ((c) + (cnn_dot_x4)_mm_madd_epi16((__m128i)(a), (__m128i)(b)))
+#define cnn_dot2_x4(c, a, b) ((cnn_dot_x4)((cnn_dot_ux4)(c) + (cnn_dot_ux4)_mm_madd_epi16((__m128i)(a), (__m128i)(b))))
 #else
-#define cnn_dot2_x4(c, a, b) ((c) + (((a) << 16) >> 16) * (((b) << 16) >> 16) + ((a) >> 16) * ((b) >> 16))
+#define cnn_dot2_x4(c, a, b) \
+    ((cnn_dot_x4)((cnn_dot_ux4)(c) + (cnn_dot_ux4)(((cnn_dot_x4)((cnn_dot_ux4)(a) << 16) >> 16) * ((cnn_dot_x4)((cnn_dot_ux4)(b) << 16) >> 16)) + (cnn_dot_ux4)(((a) >> 16) * ((b) >> 16))))
 #endif
 #else
-#define cnn_dot2_x4(c, a, b) ((c) + cnn_dot2(a, b))
+#define cnn_dot2_x4(c, a, b) ((int32_t)((uint32_t)(c) + (uint32_t)cnn_dot2(a, b)))
 #endif
 
 //@ cnn_dot4_x4: cnn_dot4 cnn_dot2_x4
@@ -50,20 +52,22 @@ typedef int32_t cnn_dot_x4 __attribute__((vector_size(16)));
 #define cnn_dot4_x4(c, a, b) cnn_dot2_x4(cnn_dot2_x4(c, (a) & 0x00ff00ff, cnn_dot_even(b)), ((a) >> 8) & 0x00ff00ff, cnn_dot_odd(b))
 #endif
 #else
-#define cnn_dot4_x4(c, a, b) ((c) + cnn_dot4(a, b))
+#define cnn_dot4_x4(c, a, b) ((int32_t)((uint32_t)(c) + (uint32_t)cnn_dot4(a, b)))
 #endif
 
 //@ cnn_dot2_x8: cnn_dot2
 /* c + dot2(a, b), lane by lane. Macros: a function of vectors that the processor lacks has no settled calling convention. */
 #if defined(__GNUC__) && !defined(__TINYC__) && !defined(CNN_PORTABLE)
 typedef int32_t cnn_dot_x8 __attribute__((vector_size(32)));
+typedef uint32_t cnn_dot_ux8 __attribute__((vector_size(32)));
 #if defined(__AVX2__)
-#define cnn_dot2_x8(c, a, b) ((c) + (cnn_dot_x8)_mm256_madd_epi16((__m256i)(a), (__m256i)(b)))
+#define cnn_dot2_x8(c, a, b) ((cnn_dot_x8)((cnn_dot_ux8)(c) + (cnn_dot_ux8)_mm256_madd_epi16((__m256i)(a), (__m256i)(b))))
 #else
-#define cnn_dot2_x8(c, a, b) ((c) + (((a) << 16) >> 16) * (((b) << 16) >> 16) + ((a) >> 16) * ((b) >> 16))
+#define cnn_dot2_x8(c, a, b) \
+    ((cnn_dot_x8)((cnn_dot_ux8)(c) + (cnn_dot_ux8)(((cnn_dot_x8)((cnn_dot_ux8)(a) << 16) >> 16) * ((cnn_dot_x8)((cnn_dot_ux8)(b) << 16) >> 16)) + (cnn_dot_ux8)(((a) >> 16) * ((b) >> 16))))
 #endif
 #else
-#define cnn_dot2_x8(c, a, b) ((c) + cnn_dot2(a, b))
+#define cnn_dot2_x8(c, a, b) ((int32_t)((uint32_t)(c) + (uint32_t)cnn_dot2(a, b)))
 #endif
 
 //@ cnn_dot4_x8: cnn_dot4 cnn_dot2_x8
@@ -79,18 +83,20 @@ typedef int32_t cnn_dot_x8 __attribute__((vector_size(32)));
 #define cnn_dot4_x8(c, a, b) cnn_dot2_x8(cnn_dot2_x8(c, (a) & 0x00ff00ff, cnn_dot_even(b)), ((a) >> 8) & 0x00ff00ff, cnn_dot_odd(b))
 #endif
 #else
-#define cnn_dot4_x8(c, a, b) ((c) + cnn_dot4(a, b))
+#define cnn_dot4_x8(c, a, b) ((int32_t)((uint32_t)(c) + (uint32_t)cnn_dot4(a, b)))
 #endif
 //@ cnn_dot2_x16: cnn_dot2
 #if defined(__GNUC__) && !defined(__TINYC__) && !defined(CNN_PORTABLE)
 typedef int32_t cnn_dot_x16 __attribute__((vector_size(64)));
+typedef uint32_t cnn_dot_ux16 __attribute__((vector_size(64)));
 #if defined(__AVX512BW__)
-#define cnn_dot2_x16(c, a, b) ((c) + (cnn_dot_x16)_mm512_madd_epi16((__m512i)(a), (__m512i)(b)))
+#define cnn_dot2_x16(c, a, b) ((cnn_dot_x16)((cnn_dot_ux16)(c) + (cnn_dot_ux16)_mm512_madd_epi16((__m512i)(a), (__m512i)(b))))
 #else
-#define cnn_dot2_x16(c, a, b) ((c) + (((a) << 16) >> 16) * (((b) << 16) >> 16) + ((a) >> 16) * ((b) >> 16))
+#define cnn_dot2_x16(c, a, b) \
+    ((cnn_dot_x16)((cnn_dot_ux16)(c) + (cnn_dot_ux16)(((cnn_dot_x16)((cnn_dot_ux16)(a) << 16) >> 16) * ((cnn_dot_x16)((cnn_dot_ux16)(b) << 16) >> 16)) + (cnn_dot_ux16)(((a) >> 16) * ((b) >> 16))))
 #endif
 #else
-#define cnn_dot2_x16(c, a, b) ((c) + cnn_dot2(a, b))
+#define cnn_dot2_x16(c, a, b) ((int32_t)((uint32_t)(c) + (uint32_t)cnn_dot2(a, b)))
 #endif
 
 //@ cnn_dot4_x16: cnn_dot4 cnn_dot2_x16
@@ -103,7 +109,7 @@ typedef int32_t cnn_dot_x16 __attribute__((vector_size(64)));
 #define cnn_dot4_x16(c, a, b) cnn_dot2_x16(cnn_dot2_x16(c, (a) & 0x00ff00ff, cnn_dot_even(b)), ((a) >> 8) & 0x00ff00ff, cnn_dot_odd(b))
 #endif
 #else
-#define cnn_dot4_x16(c, a, b) ((c) + cnn_dot4(a, b))
+#define cnn_dot4_x16(c, a, b) ((int32_t)((uint32_t)(c) + (uint32_t)cnn_dot4(a, b)))
 #endif
 //@ end
 #endif

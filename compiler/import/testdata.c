@@ -64,6 +64,7 @@ static bool close_enough(DType dt, Scalar a, Scalar b, double *worst) {
     if ((isnan(a.f) && isnan(b.f)) || a.f == b.f) return true;
     double d = fabs(a.f - b.f);
     if (!(d <= *worst)) *worst = d;
+    if (isinf(a.f) || isinf(b.f)) return false;
     return d <= 1e-5 + 1e-3 * fabs(b.f) + (dt_bits(dt) <= 16 ? 1e-2 * fabs(b.f) : 0);
 }
 

@@ -61,7 +61,7 @@ static void check_map(const Node *n) {
     if (n->fn == FN_bitcast) CHECK(n, dt_bits(o->dt) == dt_bits(last->dt), "%s to %s", dt_name(last->dt), dt_name(o->dt));
     DType from = last->dt;
     char class = dt_is_float(from) ? 'f' : from == BOOL ? 'b' : dt_is_int(from) ? 'i' : 0;
-    CHECK(n, !class || strchr(f->types, class), "%s of %s", f->name, dt_name(from));
+    CHECK(n, !class || strchr(f->types, class) || (from == I32 && strchr(f->types, 'w')), "%s of %s", f->name, dt_name(from));
 }
 
 static void check_reduce(const Node *n) {

@@ -126,7 +126,8 @@ static inline bool fn_takes(Fn fn, DType dt) {
 static inline Val *make_map(Maker *m, Val *x) {
     static const DType casts[] = { F32, F64, I32, I64, U8, BOOL, F16, I8 };
     for (int tries = 0; tries < 20; tries++) {
-        Fn fn = (Fn)below(&m->r, FN_COUNT);
+        Fn fn = (Fn)below(&m->r, FN_COUNT - 2); // dot2 and dot4 are for opt/dot.c alone: tests/probes/dots.py
+        if (fn >= FN_dot2) fn = (Fn)(fn + 2);
         if (fn == FN_bitcast || fn == FN_castsat || !fn_takes(fn, x->dt)) continue;
         if (fn == FN_pow && !dt_is_float(x->dt)) continue;
         Val *in[3] = { x, pick_like(m, x), pick_like(m, x) };
