@@ -2,7 +2,7 @@
 // Sums of products of dequantized numbers as sums of products of the integers: where a = s*x and b = t*y for integers
 // x, y of 8 bits and scales that are the same along the sum, sum(a*b) is s*t*sum(x*y). That is what QuantizeLinear and
 // DequantizeLinear around a layer mean, and closer to the real numbers than a sum of rounded products. --exact leaves
-// the operators as they are; training needs the floats.
+// the operators as they are; training needs the floats; functions for several processors have no instruction for it.
 #include "opt/integer.h"
 #include "opt/rewrite.h"
 #include "opt/simplify.h"
@@ -109,7 +109,7 @@ static Val *after(Graph *g, Val *v, void *ctx) {
 }
 
 void pass_quantized(Graph *g, const Options *opt) {
-    if (opt && (opt->exact || opt->train || opt->grad)) return;
+    if (opt && (opt->exact || opt->train || opt->grad || opt->multi_target)) return;
     Rewrite rw = {.after = after};
     graph_adopt(g, graph_rewrite(g, g->parent, &rw));
 }

@@ -75,7 +75,8 @@ static Val *after(Graph *g, Val *v, void *ctx) {
 void pass_simplify(Graph *g, const Options *opt) {
     const Target *target = target_find(opt ? opt->target : NULL);
     simplify_exact = opt && opt->exact;
-    simplify_dot = target && !(opt && opt->emit_onnx && !opt->output) ? target->dot : 0;
+    const bool none = opt && ((opt->emit_onnx && !opt->output) || opt->multi_target); // ONNX has no such operator; clones no such instruction
+    simplify_dot = target && !none ? target->dot : 0;
     Rewrite rw = { .after = after };
     graph_adopt(g, graph_rewrite(g, g->parent, &rw));
 }
