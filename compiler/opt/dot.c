@@ -13,8 +13,9 @@ static Val *map2(Graph *g, Fn fn, Val *a, Val *b) { return simplify_value(g, b_m
 static Val *like(Graph *g, const Val *x, int64_t v) { return splat_of(g, x->dt, x->rank, x->shape, (Scalar){.i = v}); }
 static Val *zero(Graph *g) { return b_const(g, data_new(I32, 1), 0, NULL); }
 
-// How an operand's elements become parts: `by` is subtracted from each (dot4), so many to an element.
-typedef struct { int64_t by; int parts; } Packing;
+// How an operand's elements become parts: `by` is subtracted from each (dot4), so many to an element. trial: no element is
+// computed, whether there is a form is the question.
+typedef struct { int64_t by; int parts; bool trial; } Packing;
 
 // The same value in each part of one element.
 static Val *repeated(Graph *g, Val *scalar, const Packing *p) {
@@ -35,8 +36,42 @@ static Val *part_of(Graph *g, Val *v, int axis, int i, Ex count, const Packing *
     return simplify_value(g, b_slice(g, v, axis, e_int(i), count, e_int(p->parts)));
 }
 
+static int64_t product(const Val *v, int from, int to) {
+    int64_t n = 1, c = 1;
+    for (int i = from; i < to; i++, n *= c) e_is_const(v->shape[i], &c);
+    return n;
+}
+
+// A constant's neighbours, without the constants on the way to them; NULL: v is none.
+static Val *pack_constant(Graph *g, const Val *v, int axis, const Packing *p) {
+    const bool is_cast = v->node->op == P_map && v->node->fn == FN_cast && dt_is_int(v->node->in[0]->dt);
+    const Data *from = val_const(is_cast ? v->node->in[0] : (Val *)(uintptr_t)v);
+    if (!from) return NULL;
+    const int64_t n = product(v, axis, axis + 1), inner = product(v, axis + 1, v->rank), outer = product(v, 0, axis), count = (n + p->parts - 1) / p->parts;
+    const int bits = 32 / p->parts;
+    const uint32_t mask = (uint32_t)((UINT64_C(1) << bits) - 1);
+    Data *d = data_new(I32, (size_t)(outer * count * inner));
+    uint32_t *to = (uint32_t *)(uintptr_t)d->p;
+    for (int64_t o = 0; o < outer; o++)
+        for (int64_t k = 0; k < n; k++)
+            for (int64_t i = 0; i < inner; i++) {
+                const uint32_t x = (uint32_t)(data_get(from, (size_t)((o * n + k) * inner + i)).i - p->by);
+                to[(o * count + k / p->parts) * inner + i] |= (x & mask) << (int)(k % p->parts) * bits;
+            }
+    Ex shape[MAX_RANK];
+    for (int i = 0; i < v->rank; i++) shape[i] = i == axis ? e_int(count) : v->shape[i];
+    return b_const(g, d, v->rank, shape);
+}
+
 // v's neighbours along the axis, packed here.
 static Val *pack_here(Graph *g, Val *v, int axis, const Packing *p) {
+    if (p->trial) {
+        Ex shape[MAX_RANK];
+        for (int i = 0; i < v->rank; i++) shape[i] = i == axis ? e_ceil_div(v->shape[i], e_int(p->parts)) : v->shape[i];
+        return splat_of(g, I32, v->rank, shape, (Scalar){.i = 0});
+    }
+    Val *constant = pack_constant(g, v, axis, p);
+    if (constant) return constant;
     const int bits = 32 / p->parts;
     const Ex n = v->shape[axis], count = e_ceil_div(n, e_int(p->parts)), whole = e_scale(count, p->parts);
     Val *all = NULL;
@@ -48,8 +83,7 @@ static Val *pack_here(Graph *g, Val *v, int axis, const Packing *p) {
         if (i > 0) part = map2(g, FN_shl, part, like(g, part, i * bits));
         all = all ? map2(g, FN_or, all, part) : part;
     }
-    const Data *d = val_const(all);
-    return d ? b_const(g, (Data *)(uintptr_t)d, all->rank, all->shape) : all;
+    return all;
 }
 
 // Whether v is, below views, of fewer elements than it has.
@@ -192,7 +226,7 @@ static bool part_of_8(Graph *g, Val *v, int least, Part *p) {
     p->x = v;
     if (r.hi - r.lo > 255 && (!(p->x = without_term(g, v, &t, 0)) || !integer_interval(p->x, &r) || r.hi - r.lo > 255)) return false;
     const bool fits = r.lo >= least && r.hi <= least + 255;
-    p->pack = (Packing){fits ? 0 : (int64_t)r.lo - least, 4};
+    p->pack = (Packing){.by = fits ? 0 : (int64_t)r.lo - least, .parts = 4};
     p->by = splat_of(g, I32, 0, NULL, (Scalar){.i = p->pack.by});
     if (t) p->by = map2(g, FN_sub, p->by, t);
     return true;
@@ -226,17 +260,24 @@ static bool is_weight(const Val *v) {
     return v->node->op == P_const;
 }
 
-Val *dot_sum(Graph *g, Val *a, Val *b, const bool *sum) {
+static Val *sum_by_pairs(Graph *g, Val *a, Val *b, const bool *sum, bool trial) {
     Interval ia, ib;
+    if (!integer_interval(a, &ia) || !integer_interval(b, &ib)) return NULL;
+    if (ia.lo < INT16_MIN || ia.hi > INT16_MAX || ib.lo < INT16_MIN || ib.hi > INT16_MAX) return NULL;
+    double most = integer_bound(a, b, sum);
+    if (most < 0 || most > INT32_MAX) return NULL;
+    const Packing p = {.parts = 2, .trial = trial};
+    return dot_along(g, a, b, sum, FN_dot2, &p, &p);
+}
+
+Val *dot_sum(Graph *g, Val *a, Val *b, const bool *sum) {
     if (!simplify_dot) return NULL;
     if (is_weight(a)) { // its sum is known
         Val *c = a;
         a = b, b = c;
     }
     Val *s = simplify_dot == 8 ? sum_by_fours(g, a, b, sum) : NULL;
-    if (s || !integer_interval(a, &ia) || !integer_interval(b, &ib)) return s;
-    if (ia.lo < INT16_MIN || ia.hi > INT16_MAX || ib.lo < INT16_MIN || ib.hi > INT16_MAX) return NULL;
-    double most = integer_bound(a, b, sum);
-    if (most < 0 || most > INT32_MAX) return NULL;
-    return dot_along(g, a, b, sum, FN_dot2, &(Packing){.parts = 2}, &(Packing){.parts = 2});
+    return s ? s : sum_by_pairs(g, a, b, sum, false);
 }
+
+bool dot_possible(Graph *g, Val *a, Val *b, const bool *sum) { return sum_by_pairs(g, a, b, sum, true) != NULL; }

@@ -95,8 +95,7 @@ static Val *integer_form(Graph *g, Val *v) {
     }
     for (int i = 0; i < n->in[0]->rank; i++)
         if (sum[i] && !e_lt(e_int(0), n->in[0]->shape[i])) return v;
-    simplify_dot = 16; // whether there is a form of it is no matter of the target
-    if (!dot_sum(g, a.x, b.x, sum)) return v;
+    if (!dot_possible(g, a.x, b.x, sum)) return v;
     Val *s = scale_of(g, a.scale, sum, v), *t = scale_of(g, b.scale, sum, v);
     if (!s || !t) return v;
     Val *x = b_reduce(g, RED_ADD, map2(g, FN_mul, a.x, b.x), n->nex, axes, false);
