@@ -24,92 +24,96 @@ static inline int32_t cnn_dot4(int32_t a, int32_t b) {
     return sum;
 }
 
-//@ cnn_dot2_x4: cnn_dot2
-/* c + dot2(a, b), lane by lane. Macros: a function of vectors that the processor lacks has no settled calling convention. */
+//@ cnn_dot_forms:
+/* What the forms of all widths share; V, U: vectors of signed and unsigned lanes. They are macros: a function of vectors that the processor lacks has no settled calling convention. */
 #if defined(__GNUC__) && !defined(__TINYC__) && !defined(CNN_PORTABLE)
+#define CNN_DOT_VECTORS 1
+#define CNN_DOT_ADD(V, U, c, x) ((V)((U)(c) + (U)(x)))
+#define CNN_DOT_LOW(V, U, a) ((V)((U)(a) << 16) >> 16)
+#define CNN_DOT_PAIRS(V, U, c, a, b) \
+    CNN_DOT_ADD(V, U, CNN_DOT_ADD(V, U, c, CNN_DOT_LOW(V, U, a) * CNN_DOT_LOW(V, U, b)), ((a) >> 16) * ((b) >> 16))
+#define CNN_DOT_EVEN(b) (((((b) << 24) >> 24) & 0xffff) | ((((b) << 8) >> 24) << 16))
+#define CNN_DOT_ODD(b) (((((b) << 16) >> 24) & 0xffff) | (((b) >> 24) << 16))
+#define CNN_DOT_FOURS(dot2, c, a, b) dot2(dot2(c, (a) & 0x00ff00ff, CNN_DOT_EVEN(b)), ((a) >> 8) & 0x00ff00ff, CNN_DOT_ODD(b))
+#else
+#define CNN_DOT_VECTORS 0
+#define CNN_DOT_SCALAR(dot, c, a, b) ((int32_t)((uint32_t)(c) + (uint32_t)dot(a, b)))
+#endif
+
+//@ cnn_dot2_x4: cnn_dot2 cnn_dot_forms
+/* c + dot2(a, b), lane by lane. */
+#if CNN_DOT_VECTORS
 typedef int32_t cnn_dot_x4 __attribute__((vector_size(16)));
 typedef uint32_t cnn_dot_ux4 __attribute__((vector_size(16)));
-#if defined(__SSE2__)
-#define cnn_dot2_x4(c, a, b) ((cnn_dot_x4)((cnn_dot_ux4)(c) + (cnn_dot_ux4)_mm_madd_epi16((__m128i)(a), (__m128i)(b))))
-#else
-#define cnn_dot2_x4(c, a, b) \
-    ((cnn_dot_x4)((cnn_dot_ux4)(c) + (cnn_dot_ux4)(((cnn_dot_x4)((cnn_dot_ux4)(a) << 16) >> 16) * ((cnn_dot_x4)((cnn_dot_ux4)(b) << 16) >> 16)) + (cnn_dot_ux4)(((a) >> 16) * ((b) >> 16))))
 #endif
+#if CNN_DOT_VECTORS && defined(__SSE2__)
+#define cnn_dot2_x4(c, a, b) CNN_DOT_ADD(cnn_dot_x4, cnn_dot_ux4, c, _mm_madd_epi16((__m128i)(a), (__m128i)(b)))
+#elif CNN_DOT_VECTORS
+#define cnn_dot2_x4(c, a, b) CNN_DOT_PAIRS(cnn_dot_x4, cnn_dot_ux4, c, a, b)
 #else
-#define cnn_dot2_x4(c, a, b) ((int32_t)((uint32_t)(c) + (uint32_t)cnn_dot2(a, b)))
+#define cnn_dot2_x4(c, a, b) CNN_DOT_SCALAR(cnn_dot2, c, a, b)
 #endif
 
 //@ cnn_dot4_x4: cnn_dot4 cnn_dot2_x4
 /* c + dot4(a, b), lane by lane; else the even and the odd parts by dot2. */
-#if defined(__GNUC__) && !defined(__TINYC__) && !defined(CNN_PORTABLE)
-#if defined(__AVX512VNNI__) && defined(__AVX512VL__)
+#if CNN_DOT_VECTORS && defined(__AVX512VNNI__) && defined(__AVX512VL__)
 #define cnn_dot4_x4(c, a, b) (cnn_dot_x4)_mm_dpbusd_epi32((__m128i)(c), (__m128i)(a), (__m128i)(b))
-#elif defined(__AVXVNNI__)
+#elif CNN_DOT_VECTORS && defined(__AVXVNNI__)
 #define cnn_dot4_x4(c, a, b) (cnn_dot_x4)_mm_dpbusd_avx_epi32((__m128i)(c), (__m128i)(a), (__m128i)(b))
+#elif CNN_DOT_VECTORS
+#define cnn_dot4_x4(c, a, b) CNN_DOT_FOURS(cnn_dot2_x4, c, a, b)
 #else
-#define cnn_dot_even(b) (((((b) << 24) >> 24) & 0xffff) | ((((b) << 8) >> 24) << 16))
-#define cnn_dot_odd(b) (((((b) << 16) >> 24) & 0xffff) | (((b) >> 24) << 16))
-#define cnn_dot4_x4(c, a, b) cnn_dot2_x4(cnn_dot2_x4(c, (a) & 0x00ff00ff, cnn_dot_even(b)), ((a) >> 8) & 0x00ff00ff, cnn_dot_odd(b))
-#endif
-#else
-#define cnn_dot4_x4(c, a, b) ((int32_t)((uint32_t)(c) + (uint32_t)cnn_dot4(a, b)))
+#define cnn_dot4_x4(c, a, b) CNN_DOT_SCALAR(cnn_dot4, c, a, b)
 #endif
 
-//@ cnn_dot2_x8: cnn_dot2
-/* c + dot2(a, b), lane by lane. Macros: a function of vectors that the processor lacks has no settled calling convention. */
-#if defined(__GNUC__) && !defined(__TINYC__) && !defined(CNN_PORTABLE)
+//@ cnn_dot2_x8: cnn_dot2 cnn_dot_forms
+/* c + dot2(a, b), lane by lane. */
+#if CNN_DOT_VECTORS
 typedef int32_t cnn_dot_x8 __attribute__((vector_size(32)));
 typedef uint32_t cnn_dot_ux8 __attribute__((vector_size(32)));
-#if defined(__AVX2__)
-#define cnn_dot2_x8(c, a, b) ((cnn_dot_x8)((cnn_dot_ux8)(c) + (cnn_dot_ux8)_mm256_madd_epi16((__m256i)(a), (__m256i)(b))))
-#else
-#define cnn_dot2_x8(c, a, b) \
-    ((cnn_dot_x8)((cnn_dot_ux8)(c) + (cnn_dot_ux8)(((cnn_dot_x8)((cnn_dot_ux8)(a) << 16) >> 16) * ((cnn_dot_x8)((cnn_dot_ux8)(b) << 16) >> 16)) + (cnn_dot_ux8)(((a) >> 16) * ((b) >> 16))))
 #endif
+#if CNN_DOT_VECTORS && defined(__AVX2__)
+#define cnn_dot2_x8(c, a, b) CNN_DOT_ADD(cnn_dot_x8, cnn_dot_ux8, c, _mm256_madd_epi16((__m256i)(a), (__m256i)(b)))
+#elif CNN_DOT_VECTORS
+#define cnn_dot2_x8(c, a, b) CNN_DOT_PAIRS(cnn_dot_x8, cnn_dot_ux8, c, a, b)
 #else
-#define cnn_dot2_x8(c, a, b) ((int32_t)((uint32_t)(c) + (uint32_t)cnn_dot2(a, b)))
+#define cnn_dot2_x8(c, a, b) CNN_DOT_SCALAR(cnn_dot2, c, a, b)
 #endif
 
 //@ cnn_dot4_x8: cnn_dot4 cnn_dot2_x8
 /* c + dot4(a, b), lane by lane; else the even and the odd parts by dot2. */
-#if defined(__GNUC__) && !defined(__TINYC__) && !defined(CNN_PORTABLE)
-#if defined(__AVX512VNNI__) && defined(__AVX512VL__)
+#if CNN_DOT_VECTORS && defined(__AVX512VNNI__) && defined(__AVX512VL__)
 #define cnn_dot4_x8(c, a, b) (cnn_dot_x8)_mm256_dpbusd_epi32((__m256i)(c), (__m256i)(a), (__m256i)(b))
-#elif defined(__AVXVNNI__)
+#elif CNN_DOT_VECTORS && defined(__AVXVNNI__)
 #define cnn_dot4_x8(c, a, b) (cnn_dot_x8)_mm256_dpbusd_avx_epi32((__m256i)(c), (__m256i)(a), (__m256i)(b))
+#elif CNN_DOT_VECTORS
+#define cnn_dot4_x8(c, a, b) CNN_DOT_FOURS(cnn_dot2_x8, c, a, b)
 #else
-#define cnn_dot_even(b) (((((b) << 24) >> 24) & 0xffff) | ((((b) << 8) >> 24) << 16))
-#define cnn_dot_odd(b) (((((b) << 16) >> 24) & 0xffff) | (((b) >> 24) << 16))
-#define cnn_dot4_x8(c, a, b) cnn_dot2_x8(cnn_dot2_x8(c, (a) & 0x00ff00ff, cnn_dot_even(b)), ((a) >> 8) & 0x00ff00ff, cnn_dot_odd(b))
+#define cnn_dot4_x8(c, a, b) CNN_DOT_SCALAR(cnn_dot4, c, a, b)
 #endif
-#else
-#define cnn_dot4_x8(c, a, b) ((int32_t)((uint32_t)(c) + (uint32_t)cnn_dot4(a, b)))
-#endif
-//@ cnn_dot2_x16: cnn_dot2
-#if defined(__GNUC__) && !defined(__TINYC__) && !defined(CNN_PORTABLE)
+
+//@ cnn_dot2_x16: cnn_dot2 cnn_dot_forms
+/* c + dot2(a, b), lane by lane. */
+#if CNN_DOT_VECTORS
 typedef int32_t cnn_dot_x16 __attribute__((vector_size(64)));
 typedef uint32_t cnn_dot_ux16 __attribute__((vector_size(64)));
-#if defined(__AVX512BW__)
-#define cnn_dot2_x16(c, a, b) ((cnn_dot_x16)((cnn_dot_ux16)(c) + (cnn_dot_ux16)_mm512_madd_epi16((__m512i)(a), (__m512i)(b))))
-#else
-#define cnn_dot2_x16(c, a, b) \
-    ((cnn_dot_x16)((cnn_dot_ux16)(c) + (cnn_dot_ux16)(((cnn_dot_x16)((cnn_dot_ux16)(a) << 16) >> 16) * ((cnn_dot_x16)((cnn_dot_ux16)(b) << 16) >> 16)) + (cnn_dot_ux16)(((a) >> 16) * ((b) >> 16))))
 #endif
+#if CNN_DOT_VECTORS && defined(__AVX512BW__)
+#define cnn_dot2_x16(c, a, b) CNN_DOT_ADD(cnn_dot_x16, cnn_dot_ux16, c, _mm512_madd_epi16((__m512i)(a), (__m512i)(b)))
+#elif CNN_DOT_VECTORS
+#define cnn_dot2_x16(c, a, b) CNN_DOT_PAIRS(cnn_dot_x16, cnn_dot_ux16, c, a, b)
 #else
-#define cnn_dot2_x16(c, a, b) ((int32_t)((uint32_t)(c) + (uint32_t)cnn_dot2(a, b)))
+#define cnn_dot2_x16(c, a, b) CNN_DOT_SCALAR(cnn_dot2, c, a, b)
 #endif
 
 //@ cnn_dot4_x16: cnn_dot4 cnn_dot2_x16
-#if defined(__GNUC__) && !defined(__TINYC__) && !defined(CNN_PORTABLE)
-#if defined(__AVX512VNNI__)
+/* c + dot4(a, b), lane by lane; else the even and the odd parts by dot2. */
+#if CNN_DOT_VECTORS && defined(__AVX512VNNI__)
 #define cnn_dot4_x16(c, a, b) (cnn_dot_x16)_mm512_dpbusd_epi32((__m512i)(c), (__m512i)(a), (__m512i)(b))
+#elif CNN_DOT_VECTORS
+#define cnn_dot4_x16(c, a, b) CNN_DOT_FOURS(cnn_dot2_x16, c, a, b)
 #else
-#define cnn_dot_even(b) (((((b) << 24) >> 24) & 0xffff) | ((((b) << 8) >> 24) << 16))
-#define cnn_dot_odd(b) (((((b) << 16) >> 24) & 0xffff) | (((b) >> 24) << 16))
-#define cnn_dot4_x16(c, a, b) cnn_dot2_x16(cnn_dot2_x16(c, (a) & 0x00ff00ff, cnn_dot_even(b)), ((a) >> 8) & 0x00ff00ff, cnn_dot_odd(b))
-#endif
-#else
-#define cnn_dot4_x16(c, a, b) ((int32_t)((uint32_t)(c) + (uint32_t)cnn_dot4(a, b)))
+#define cnn_dot4_x16(c, a, b) CNN_DOT_SCALAR(cnn_dot4, c, a, b)
 #endif
 //@ end
 #endif

@@ -181,8 +181,7 @@ static Val *dot_along(Graph *g, Val *a, Val *b, const bool *sum, Fn fn, const Pa
     }
 }
 
-// The one element that t repeats, as a scalar; NULL: there are more.
-static Val *one_element(Graph *g, Val *t) {
+Val *only_element(Graph *g, Val *t) {
     for (int step = 0; step < MAX_STEPS; step++) {
         if (e_is(val_numel(t), 1)) return t->rank ? simplify_value(g, b_reshape(g, t, 0, NULL)) : t;
         if (t->node->op != P_expand && t->node->op != P_reshape && t->node->op != P_permute) return NULL;
@@ -195,7 +194,7 @@ static Val *one_element(Graph *g, Val *t) {
 static Val *without_term(Graph *g, Val *v, Val **t, int step) {
     const Node *n = v->node;
     if (step == MAX_STEPS) return NULL;
-    if (n->op == P_map && n->fn == FN_sub) return (*t = one_element(g, n->in[1])) ? n->in[0] : NULL;
+    if (n->op == P_map && n->fn == FN_sub) return (*t = only_element(g, n->in[1])) ? n->in[0] : NULL;
     if (!is_view(n->op) && n->op != P_pad) return NULL;
     Val *in = without_term(g, n->in[0], t, step + 1);
     if (!in) return NULL;
@@ -209,8 +208,7 @@ static bool has_window(const Val *v) {
     return false;
 }
 
-// A scalar in the shape of y.
-static Val *spread(Graph *g, Val *x, const Val *y) {
+Val *scalar_like(Graph *g, Val *x, const Val *y) {
     Ex ones[MAX_RANK];
     for (int i = 0; i < y->rank; i++) ones[i] = e_int(1);
     return simplify_value(g, b_expand(g, simplify_value(g, b_reshape(g, x, y->rank, ones)), y->shape));
@@ -248,11 +246,11 @@ static Val *sum_by_fours(Graph *g, Val *a, Val *b, const bool *sum) {
     if (!plain) {
         Val *all = sum_over(g, p.x, sum);
         if (p.pack.by) all = map2(g, FN_sub, all, like(g, all, p.pack.by * count));
-        r = map2(g, FN_add, r, map2(g, FN_mul, all, spread(g, q.by, all)));
+        r = map2(g, FN_add, r, map2(g, FN_mul, all, scalar_like(g, q.by, all)));
     }
     if (direct) return r;
     Val *all = sum_over(g, b, sum);
-    return map2(g, FN_add, r, map2(g, FN_mul, all, spread(g, p.by, all)));
+    return map2(g, FN_add, r, map2(g, FN_mul, all, scalar_like(g, p.by, all)));
 }
 
 static bool is_weight(const Val *v) {

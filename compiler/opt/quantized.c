@@ -21,24 +21,14 @@ static bool is_zero(Val *v) {
     return d && d->n == 1 && data_get(d, 0).f == 0;
 }
 
-// The one element that t repeats, as a scalar, else t.
-static Val *shortest(Graph *g, Val *t) {
-    Val *v = t;
-    for (int step = 0; step < MAX_STEPS; step++) {
-        if (e_is(val_numel(v), 1)) return b_reshape(g, v, 0, NULL);
-        if (v->node->op != P_expand && v->node->op != P_reshape && v->node->op != P_permute) break;
-        v = v->node->in[0];
-    }
-    return t;
-}
-
 static bool take_apart(Graph *g, Val *v, Quantized *q, int step) {
     Node *n = v->node;
     if (step == MAX_STEPS || v->dt != F32) return false;
     if (n->op == P_map && n->fn == FN_mul) {
         int k = is_integer(n->in[0]) ? 0 : 1;
         if (!is_integer(n->in[k])) return false;
-        *q = (Quantized){n->in[k]->node->in[0], shortest(g, n->in[1 - k])};
+        Val *one = only_element(g, n->in[1 - k]);
+        *q = (Quantized){n->in[k]->node->in[0], one ? one : n->in[1 - k]};
         return true;
     }
     if (!is_view(n->op) && n->op != P_pad) return false;
@@ -71,10 +61,8 @@ static bool same_along(Val *v, const bool *sum) {
 
 // The scale of each element of the sum, which has no marked axes; NULL: it is not the same along them.
 static Val *scale_of(Graph *g, Val *s, const bool *sum, const Val *of) {
-    Ex ones[MAX_RANK];
-    if (s->rank && !same_along(s, sum)) return NULL;
-    for (int i = 0; i < of->rank; i++) ones[i] = e_int(1);
-    if (!s->rank) return b_expand(g, b_reshape(g, s, of->rank, ones), of->shape);
+    if (!s->rank) return scalar_like(g, s, of);
+    if (!same_along(s, sum)) return NULL;
     for (int i = 0; i < s->rank; i++)
         if (sum[i]) s = b_slice(g, s, i, e_int(0), e_int(1), e_int(1));
     return b_reshape(g, s, of->rank, of->shape);
