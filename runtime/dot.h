@@ -8,6 +8,9 @@
 
 //@ cnn_dot2:
 /* The sum of the products of two signed 16-bit parts, modulo 2^32. */
+#if defined(__GNUC__)
+__attribute__((unused)) /* where all are vectors */
+#endif
 static inline int32_t cnn_dot2(int32_t a, int32_t b) {
     const uint32_t x = (uint32_t)a, y = (uint32_t)b;
     const int32_t low = (int32_t)(int16_t)(uint16_t)(x & 0xffff) * (int16_t)(uint16_t)(y & 0xffff);
@@ -17,6 +20,9 @@ static inline int32_t cnn_dot2(int32_t a, int32_t b) {
 
 //@ cnn_dot4:
 /* The sum of the products of four 8-bit parts, unsigned ones of a and signed ones of b. */
+#if defined(__GNUC__)
+__attribute__((unused)) /* where all are vectors */
+#endif
 static inline int32_t cnn_dot4(int32_t a, int32_t b) {
     int32_t sum = 0;
     for (int i = 0; i < 32; i += 8)

@@ -13,8 +13,9 @@ from onnx import TensorProto as T
 from onnx import helper as h
 from probes import CFLAGS, Compiled, close, model, rng, run_all, tensor, vi
 
-BASE = [f for f in CFLAGS if not f.startswith("-march")]
-MARCH = {"native": CFLAGS, "x86-64-v3": [*BASE, "-march=x86-64-v3"], "plain": BASE, "portable": [*BASE, "-DCNN_PORTABLE"]}
+WARNINGS = "-Wall -Wextra -Wpedantic -Wconversion -Werror".split()
+BASE = [*WARNINGS, *(f for f in CFLAGS if not f.startswith("-march"))]
+MARCH = {"native": [*WARNINGS, *CFLAGS], "x86-64-v3": [*BASE, "-march=x86-64-v3"], "plain": BASE, "portable": [*BASE, "-DCNN_PORTABLE"]}
 KIND = {np.uint8: T.UINT8, np.int8: T.INT8}
 
 
