@@ -141,16 +141,18 @@ static double cost(const Tiling *t, int mr, int nv) {
     double steps = 1;
     for (int i = 0; i < t->c.nvar; i++)
         if (is_red(&t->c, i)) steps *= (double)tile_guess(t->c.var[i]);
-    int64_t lanes = tile_guess(t->lane), vectors = (lanes + t->lanes - 1) / t->lanes, panels = (vectors + nv - 1) / nv;
+    int64_t lanes = tile_guess(t->lane), vectors = (lanes + t->lanes - 1) / t->lanes;
+    double panels = (double)((vectors + nv - 1) / nv);
+    if (tile_extent(t->lane) < 0) panels = (double)lanes / (t->lanes * nv) + 0.5; // half of the last one is nothing
     int64_t rows = t->row ? tile_guess(t->row) : 1, tiles = (rows + mr - 1) / mr, big = (rows + tiles - 1) / tiles;
     int64_t small = big * tiles - rows;
     if (t->row && tile_extent(t->row) < 0) { // whole tiles, and some tiles of fewer rows for half a tile
         double part = tile_cost(t, mr, nv, steps) * (double)rows / mr + tile_cost(t, (mr + 1) / 2, nv, steps);
-        return part * (double)panels / (double)(lanes * rows);
+        return part * panels / (double)(lanes * rows);
     }
     double sum = (double)(tiles - small) * tile_cost(t, (int)big, nv, steps);
     if (small) sum += (double)small * tile_cost(t, (int)big - 1, nv, steps);
-    return sum * (double)panels / (double)(lanes * rows);
+    return sum * panels / (double)(lanes * rows);
 }
 
 // For --tile-form: of tiles that split the rows alike only one.
