@@ -12,6 +12,11 @@ static bool is_view(Prim p) { return p == P_reshape || p == P_permute || p == P_
 
 static bool is_map(const Val *v, Fn fn) { return v->node->op == P_map && v->node->fn == (int)fn; }
 
+static bool is_constant(const Val *v) {
+    while (is_view(v->node->op)) v = v->node->in[0];
+    return v->node->op == P_const;
+}
+
 // Whether every element of v is x.
 static bool is_number(const Val *v, double x) {
     while (is_view(v->node->op)) v = v->node->in[0];
@@ -83,7 +88,7 @@ static bool is_private(const int *users, const Attention *a) {
                 of_s++;
                 continue;
             }
-            if (x->node->op == P_const) continue;
+            if (is_constant(x)) continue; // shared by all that need it
             while (j < n && inside[j] != x) j++;
             if (j == MAX_INSIDE) return false;
             if (j == n) inside[n++] = x;

@@ -52,7 +52,18 @@ def grouped():
                  [tensor("two", np.array([2])), tensor("wide", wide), tensor("shape", np.array([0, HEADS, -1, WIDTH]))])
 
 
-FORMS = {"operator": lambda: operator(0), "causal": lambda: operator(1), "exported": lambda: exported(False), "masked": lambda: exported(True), "grouped": grouped}
+def layers():
+    """Two layers that share the zeros for rows that are masked whole, as PyTorch exports them."""
+    nodes, q = [node("Transpose", ["k"], ["kt"], perm=[0, 1, 3, 2])], "q"
+    for i in "01":
+        nodes += [node("MatMul", [q, "kt"], ["x" + i]), node("Softmax", ["x" + i], ["p" + i], axis=-1), node("IsNaN", ["p" + i], ["n" + i]),
+                  node("Where", ["n" + i, "zero", "p" + i], ["w" + i]), node("MatMul", ["w" + i, "v"], ["y" + i])]
+        q = "y" + i
+    return model(nodes, shapes(), [vi(q, T.FLOAT, None)], [tensor("zero", np.float32(0))])
+
+
+FORMS = {"operator": lambda: operator(0), "causal": lambda: operator(1), "exported": lambda: exported(False), "masked": lambda: exported(True), "grouped": grouped,
+         "layers": layers}
 
 
 def check(opt, name):
