@@ -80,20 +80,31 @@ class Model:
                 if port.dim[a] < 0 and port.sym[a] >= 0:
                     sym[port.sym[a]] = x.shape[a]
         csym = (C.c_int64 * max(1, d.n_sym))(*sym)
-        self.outputs = []
+        room = 1
+        while not self.allocate(csym, threads, room):
+            room *= 2
+
+    def allocate(self, csym, threads, room):
+        """The outputs and the work area, with this room for extents that the run computes; false: it is too little."""
+        d, self.outputs, unknown = self.d, [], False
+        self.work_size = d.work_size(csym, threads) + ((room - 1) << 12)
+        self.work = aligned(self.work_size)
+        weights = self.weights.ctypes.data if self.weights is not None else None
+        self.ctx = Ctx(weights, self.work.ctypes.data, self.work_size, 0, threads)
         for o in range(d.n_out):
             port = d.out[o]
             shape = (C.c_int64 * max(1, port.rank))()
             if d.out_shape(csym, o, shape) != 0:
                 raise RuntimeError("the shapes do not fit")
-            dims = list(shape)[: port.rank]
+            unknown |= -1 in shape[: port.rank]
+            dims = [room if n == -1 else n for n in shape[: port.rank]]
             buf = aligned(int(np.prod(dims, dtype=np.int64)) * np.dtype(TYPES[port.type]).itemsize)
             self.tout[o] = self.tensor(buf, dims, port.type)
             self.outputs.append((port.name.decode(), buf, TYPES[port.type], self.keep[-1]))
-        self.work_size = d.work_size(csym, threads)
-        self.work = aligned(self.work_size)
-        weights = self.weights.ctypes.data if self.weights is not None else None
-        self.ctx = Ctx(weights, self.work.ctypes.data, self.work_size, 0, threads)
+        full = unknown and d.run(C.byref(self.ctx), self.tin, self.tout) == STATUS.index("ECAPACITY")
+        if full and room > 1 << 16:
+            raise RuntimeError("an inner tensor has too little room")
+        return not full
 
     def tensor(self, buf, shape, kind):
         dims = (C.c_int64 * max(1, len(shape)))(*shape)
