@@ -343,6 +343,10 @@ static bool along(Lower *l, Stmt *let, Stmt *loop) {
 
 // ---- the nest ---------------------------------------------------------------------------------
 
+static void split_loops(Stmt *loop) {
+    for (Stmt *s = loop; s && s->kind == ST_FOR; s = s->body && !s->body->next ? s->body : NULL) nest_split(s);
+}
+
 // Sorts loops of a sum that stand in each other so that the one with the least stride is the innermost.
 static void sort_loops(Stmt *loop) {
     Stmt *v[MAX_RANK];
@@ -370,7 +374,7 @@ static void each_sum(Lower *l, Stmt *list, bool lanes) {
             int n = 0;
             const Stmt *u = only_update(s->next, s->local, &n);
             if (u && n == 1 && u->fn != RED_ARGMAX && u->fn != RED_ARGMIN) {
-                if (!lanes) sort_loops(s->next), nest_collapse(s->next);
+                if (!lanes) split_loops(s->next), sort_loops(s->next), nest_collapse(s->next);
                 else if (along(l, s, s->next)) continue;
             }
         }

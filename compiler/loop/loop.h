@@ -268,6 +268,9 @@ void nest_copy(Lower *l, Val *v, Buf *to, Ex lead, Block *b); // v into to, or i
 Block *nest_loops(Block *b, const Buf *buf, int rank, const Ex *shape, int given, const Rows *rows, Ex *idx, Stmt **outer);
 void nest_chunk(Stmt *s, int64_t size); // a parallel loop in chunks of a fixed size
 void nest_indices(Stmt **list); // checks of indices that are the same for a whole loop go before it
+// A loop whose addresses hold quotients of its variable, as of a merged axis that lies in memory in two parts, becomes two
+// loops without: C compilers make vectors of the inner one.
+void nest_split(Stmt *s);
 void nest_collapse(Stmt *s); // fuses loops that are one run in every address
 // loop/lanes.c: sums get a fixed number of lanes
 void nest_lanes(Lower *l, Stmt *list, Stmt *loops); // loops: those over the elements, in list, or NULL

@@ -134,6 +134,46 @@ void nest_indices(Stmt **list) {
     }
 }
 
+// ---- splitting ----------------------------------------------------------------------------------
+
+enum { SHORTEST = 32 }; // steps worth a loop
+
+typedef struct { Ex var; int64_t by; } Split;
+
+// The least n that var / n or var % n is taken of.
+static void find_split(Ex e, Split *p) {
+    int64_t n;
+    if (!e_uses(e, p->var)) return;
+    if ((e->kind == X_DIV || e->kind == X_MOD) && e->a[0] == p->var && e_is_const(e->a[1], &n)) {
+        if (n < p->by) p->by = n;
+        return;
+    }
+    for (int i = 0; e->kind == X_SUM && i < e->n; i++) find_split(e->t[i].m, p);
+    for (int i = 0; (e->kind == X_MUL || e->kind == X_LOAD) && i < e->n; i++) find_split(e->a[i], p);
+    for (int i = 0; e->kind >= X_DIV && e->kind <= X_MAX && i < 2; i++) find_split(e->a[i], p);
+}
+
+static void visit_split(Ex *e, void *ctx) { find_split(*e, ctx); }
+
+void nest_split(Stmt *s) {
+    Split p = {s->var, INT64_MAX};
+    if (s->parallel || s->step != 1 || !e_is(s->lo, 0) || s->hi != s->var->extent) return;
+    stmt_each_ex(s->body, visit_split, &p);
+    if (p.by < SHORTEST || p.by == INT64_MAX || !e_is(e_mod(s->hi, e_int(p.by)), 0)) return;
+    Ex part = e_index(s->var->name, e_div(s->hi, e_int(p.by))), in = e_index(arena_printf("%s_", s->var->name), e_int(p.by));
+    if (part->kind != X_VAR) return;
+    Ex by = e_add(e_scale(part, p.by), in);
+    stmt_subst(s->body, 1, &s->var, &by);
+    Stmt *inner = NEW(Stmt);
+    *inner = (Stmt){.kind = ST_FOR, .var = in, .lo = e_int(0), .hi = in->extent, .step = 1, .body = s->body};
+    s->var = part, s->hi = part->extent, s->body = inner;
+}
+
+static Stmt *innermost(Stmt *s) {
+    while (s->body && !s->body->next && s->body->kind == ST_FOR) s = s->body;
+    return s;
+}
+
 static void finish(Lower *l, Block *b, Stmt *outer, bool parallel) {
     if (!outer) {
         nest_lanes(l, b->first, NULL);
@@ -141,6 +181,8 @@ static void finish(Lower *l, Block *b, Stmt *outer, bool parallel) {
     }
     outer->parallel = parallel;
     nest_collapse(outer);
+    Stmt *in = innermost(outer);
+    if (!has_loop(in->body)) nest_split(in);
     nest_indices(&b->first);
     nest_lanes(l, b->first, outer);
     nest_chunk(outer, has_loop(outer->body) ? 64 : 1024);
