@@ -8,6 +8,7 @@ axis; lengths run from 1 over those of whole blocks to some more. Fixed lengths 
 """
 
 import argparse
+import pathlib
 import sys
 
 import numpy as np
@@ -85,6 +86,28 @@ def long_sums(opt):
             assert worst < 1e-5, f"{name} of {dim} numbers: off by {worst:.1e}"
 
 
+def merged(opt):
+    """A merged axis that lies in memory in two parts: right at every size, and no quotient in an address."""
+    for width in (40, 96, 7):
+        nodes = [h.make_node("Transpose", ["x"], ["t"], perm=[0, 2, 1, 3]), h.make_node("Reshape", ["t", "shape"], ["r"]),
+                 h.make_node("ReduceMax", ["r"], ["most"], keepdims=0), h.make_node("ReduceSum", ["r"], ["sum"], keepdims=0),
+                 h.make_node("ReduceMin", ["r", "last"], ["least"], keepdims=0), h.make_node("Sqrt", ["r"], ["root"])]
+        init = [tensor("shape", np.array([0, 0, 2 * width])), tensor("last", np.array([2]))]
+        outs = [vi(y, T.FLOAT, None) for y in ("most", "sum", "least", "root")]
+        c = Compiled(opt, model(nodes, [vi("x", T.FLOAT, ["s", 2, "b", width])], outs, init, 18), f"merged_{width}")
+        text = (pathlib.Path(opt.build) / f"merged_{width}.c").read_text()
+        assert width < 32 or (f"%{width})" not in text and f"/{width})" not in text), f"a quotient by {width} is left"
+        for s, b in ((1, 1), (3, 2), (5, 1), (2, 7)):
+            x = rng.uniform(0.5, 1, (s, 2, b, width)).astype(np.float32)
+            r = x.astype(np.float64).transpose(0, 2, 1, 3).reshape(s, b, 2 * width)
+            want = [r.max(), r.sum(), r.min(2), np.sqrt(r)]
+            for threads in (1, 2):
+                status, got, whole = c.call({"x": x}, [np.asarray(w).size * 4 for w in want], threads)
+                assert status == 0 and whole, f"status {status} at {x.shape}"
+                for o, g, w in zip(outs, got, want, strict=True):
+                    assert np.allclose(g, w, rtol=1e-5), f"{o.name} at {x.shape}: {g} is not {w}"
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--cnncc", required=True)
@@ -103,12 +126,13 @@ def main():
         except (AssertionError, RuntimeError, OSError) as e:
             failed += 1
             print(f"sums {shape}: {e}")
-    try:
-        long_sums(opt)
-        done += 1
-    except (AssertionError, RuntimeError, OSError) as e:
-        failed += 1
-        print(f"sums: {e}")
+    for case in (long_sums, merged):
+        try:
+            case(opt)
+            done += 1
+        except (AssertionError, RuntimeError, OSError) as e:
+            failed += 1
+            print(f"{case.__name__}: {e}")
     print(f"{done} passed, {failed} failed, 0 skipped")
     return 1 if failed else 0
 
