@@ -197,7 +197,11 @@ struct Program {
 };
 
 // target.def: what the tiler knows of a machine.
-typedef struct { const char *name; int lanes, registers, mr, nv; int l1, l2, dot; } Target; // lanes: of float32; l1, l2: bytes; dot: bits of integers for sums of products
+typedef struct {
+    const char *name;
+    int lanes, registers, mr, nv; // lanes: of float32
+    int l1, l2, wide, feed, dot;  // bytes; dot: bits of integers for sums of products
+} Target;
 const Target *target_find(const char *name); // NULL: unknown; name NULL: the default
 
 // loop/build.c: making trees

@@ -8,9 +8,8 @@ enum { GUESS = 64, PARALLEL_WORK = 1 << 17 }; // a symbolic extent, for costs; m
 static const double FULL = 1.05;   // a tile that takes every register: gcc spills some
 static const double GATHER = 1.5;  // cycles of packing an element where lanes are not neighbours
 static const double NARROW = 1.12; // vectors of half of the registers' width: twice the instructions
-static const double BLOCK = 256, PER_CYCLE = 16; // steps of a block of a long sum; bytes that the second-level cache gives
+static const double BLOCK = 256;   // steps of a block of a long sum
 enum { LINE = 64, WAY = 4096, WAYS = 8 }; // of the first-level cache, bytes
-enum { WIDE = 32 };                // bytes that processors work on at a time: wider vectors take two cycles of what these take one of
 
 Ex tile_stride(Ex e, Ex var) {
     return e_uses(e, var) ? e_sub(e_subst(e, var, e_add(var, e_int(1))), e) : e_int(0);
@@ -128,11 +127,11 @@ static double max2(double a, double b) { return a > b ? a : b; }
 
 // Cycles of one step of the sum, and of a tile's rest divided by the steps.
 static double tile_cost(const Tiling *t, int mr, int nv, double steps) {
-    const bool wide = t->lanes * (int)dt_size(t->dt) > WIDE, narrow = t->lanes < t->widest;
+    const bool wide = t->lanes * (int)dt_size(t->dt) > t->target->wide, narrow = t->lanes < t->widest;
     const double passes = wide ? 2 : 1, loads = t->a_lanes ? (double)mr * nv * passes : mr; // broadcasts are of one element
     double cycles = max2(max2((double)mr * nv * passes / 2, (loads + nv * passes) / 2), 4) + (mr * nv * 2 * passes + 20) / steps;
     const double row = (double)nv * t->lanes * (double)dt_size(t->dt), panel = row * (steps < BLOCK ? steps : BLOCK);
-    if (panel > t->target->l1) cycles = max2(cycles, row / PER_CYCLE); // b comes from the second level
+    if (panel > t->target->l1) cycles = max2(cycles, row / t->target->feed); // b comes from the second level
     return narrow ? cycles * NARROW : cycles;
 }
 
@@ -335,7 +334,7 @@ double tile_choose(Tiling *t) {
     t->order = t->off[first];
     t->widest = t->lanes;
     const Tiling base = *t;
-    const int least = t->lanes * (int)dt_size(t->dt) > WIDE ? t->lanes / 2 : t->lanes;
+    const int least = t->lanes * (int)dt_size(t->dt) > t->target->wide ? t->lanes / 2 : t->lanes;
     for (int i = 0; i < t->c.nout; i++)
         for (int b = 1; b >= 0; b--)
             for (int v = 0; v < base.c.nvar - base.c.nred; v++)

@@ -4,7 +4,7 @@
 #include <string.h>
 
 static const Target targets[] = {
-#define TARGET(name, lanes, registers, mr, nv, l1, l2, dot) {name, lanes, registers, mr, nv, l1, l2, dot},
+#define TARGET(name, lanes, registers, mr, nv, l1, l2, wide, feed, dot) {name, lanes, registers, mr, nv, l1, l2, wide, feed, dot},
 #include "target/target.def"
 #undef TARGET
 };
