@@ -103,7 +103,7 @@ class Model:
             self.outputs.append((port.name.decode(), buf, TYPES[port.type], self.keep[-1]))
         full = unknown and d.run(C.byref(self.ctx), self.tin, self.tout) == STATUS.index("ECAPACITY")
         if full and room > 1 << 16:
-            raise RuntimeError("an inner tensor has too little room")
+            raise ValueError("a size that the run computes has no bound")
         return not full
 
     def tensor(self, buf, shape, kind):
