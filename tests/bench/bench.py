@@ -189,6 +189,16 @@ def targets(opt):
         yield path.stem, path
 
 
+def parse(parser):
+    """The options; what is behind "--" goes to cnncc."""
+    args, rest = sys.argv[1:], []
+    if "--" in args:
+        args, rest = args[: args.index("--")], args[args.index("--") + 1 :]
+    opt = parser.parse_args(args)
+    opt.option = rest
+    return opt
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     p.add_argument("--cnncc", required=True)
@@ -200,11 +210,7 @@ def main():
     p.add_argument("--seconds", type=float, default=0.4, help="length of a block")
     p.add_argument("--pause", type=float, default=0.25, help="between blocks")
     p.add_argument("name", nargs="*")
-    args, rest = sys.argv[1:], []
-    if "--" in args:
-        args, rest = args[: args.index("--")], args[args.index("--") + 1 :]
-    opt = p.parse_args(args)
-    opt.option = rest
+    opt = parse(p)
     ort.set_default_logger_severity(4)
     folder = pathlib.Path(opt.build)
     machine = Machine(folder, opt.cc[0])

@@ -71,8 +71,8 @@ def time_model(opt, model):
     return statistics.median(speed)
 
 
-def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+def parser_of(doc):
+    p = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawTextHelpFormatter)
     p.add_argument("--cnncc", required=True)
     p.add_argument("--build", required=True)
     p.add_argument("--cc", nargs=1, default=["clang-19"])
@@ -81,14 +81,16 @@ def main():
     p.add_argument("--rounds", type=int, default=5, help="pairs of blocks")
     p.add_argument("--seconds", type=float, default=0.1, help="length of a block")
     p.add_argument("--pause", type=float, default=0.02, help="between blocks")
+    p.add_argument("name", nargs="*")
+    return p
+
+
+def main():
+    p = parser_of(__doc__)
     p.add_argument("--keep", action="store_true", help="do not compile what is compiled")
     p.add_argument("--prepare", action="store_true", help="compile only, for --keep")
-    p.add_argument("name", nargs="*")
-    args, rest = sys.argv[1:], []
-    if "--" in args:
-        args, rest = args[: args.index("--")], args[args.index("--") + 1 :]
-    opt = p.parse_args(args)
-    opt.option, ratios, left = rest, [], []
+    opt = bench.parse(p)
+    ratios, left = [], []
     print(f"{'model':40} {'cnncc ms':>9} {' '.join(f'{p.name[:6]} ms' for p in PEERS)} {'speed':>8} {'':16} {'error':>9}")
     for model in MODELS:
         if opt.name and model["name"] not in opt.name:

@@ -7,7 +7,6 @@ A line a model and set of sizes: milliseconds of both, the median of the rounds'
 (1: leaving sizes open costs nothing), the same ratio of the memory. Models without open sizes are left out.
 """
 
-import argparse
 import copy
 import pathlib
 import statistics
@@ -17,7 +16,7 @@ import numpy as np
 
 import bench
 from loader import Model
-from real import Left, ours
+from real import Left, ours, parser_of
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "models"))
 import models  # noqa: E402
@@ -62,21 +61,7 @@ def compare(opt, model):
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    p.add_argument("--cnncc", required=True)
-    p.add_argument("--build", required=True)
-    p.add_argument("--cc", nargs=1, default=["clang-19"])
-    p.add_argument("--cflags", help=f"default: {bench.CFLAGS}")
-    p.add_argument("--threads", type=int, default=1)
-    p.add_argument("--rounds", type=int, default=7, help="pairs of blocks")
-    p.add_argument("--seconds", type=float, default=0.1, help="length of a block")
-    p.add_argument("--pause", type=float, default=0.02, help="between blocks")
-    p.add_argument("name", nargs="*")
-    args, rest = sys.argv[1:], []
-    if "--" in args:
-        args, rest = args[: args.index("--")], args[args.index("--") + 1 :]
-    opt = p.parse_args(args)
-    opt.option, left = rest, []
+    opt, left = bench.parse(parser_of(__doc__)), []
     for model in MODELS:
         if opt.name and model["name"] not in opt.name:
             continue
