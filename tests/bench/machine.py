@@ -10,6 +10,9 @@ KERNELS = """
 #include <stdlib.h>
 #include <string.h>
 typedef float v __attribute__((vector_size(4 * LANES)));
+#if defined __clang__ && LANES > 8 /* or it makes two halves of each vector, as the generated C says */
+#pragma clang attribute push(__attribute__((min_vector_width(32 * LANES))), apply_to = function)
+#endif
 static float chain(long n) {
     v x = {0}, y = {0};
     x += 0.999f, y += 1e-9f;
@@ -40,6 +43,9 @@ float bandwidth(long n, int threads) { /* reads n vectors */
     }
     return s;
 }
+#if defined __clang__ && LANES > 8
+#pragma clang attribute pop
+#endif
 """
 
 
