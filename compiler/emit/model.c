@@ -92,7 +92,8 @@ void put_top(Emit *e, Text *t, const char *header) {
            "/* Where part i of n iterations begins, of so many parts. */\n"
            "#define CNN_CUT(n, i, parts) ((n) / (parts) * (i) + ((i) < (n) %% (parts) ? (i) : (n) %% (parts)))\n#else\n#define CNN_THREAD (size_t)0\n#endif\n\n");
     if (e->opt->multi_target) {
-        const bool wide = e->opt->target && !strcmp(e->opt->target, "x86-64-v4");
+        const Target *target = target_find(e->opt->target);
+        const bool wide = target && target->lanes > 8;
         put(t, "/* One function for several processors; which is taken is decided when the program is loaded. */\n"
                "#if defined(__GNUC__) && !defined(__TINYC__) && defined(__x86_64__) && defined(__GLIBC__)\n"
                "#define CNN_CLONES __attribute__((target_clones(%s\"arch=x86-64-v3\", \"default\")))\n#else\n#define CNN_CLONES\n#endif\n\n",

@@ -45,7 +45,7 @@ static int row_groups(const Tiling *t, RowGroup *g) {
                      (!live || !memcmp(live, p->live, sizeof *live * (size_t)nk));
         if (equal) p->count = e_add(p->count, e_int(1));
         else if (n == MAX_GROUPS) return 0;
-        else g[n++] = (RowGroup){e_int(at), e_int(1), size, live};
+        else g[n++] = (RowGroup){e_int(at), e_int(1), size, live, NULL};
         at += size;
     }
     return n;
@@ -93,9 +93,28 @@ static Block *blocked(Tiling *t, Loops *ls, Block *b, Ex var, Ex count, int64_t 
 
 typedef struct { RowGroup g[MAX_GROUPS]; int n; } RowGroups;
 
-// Tiles of all rows. A symbolic number of them: whole tiles, then what is left by tiles of 4, 2 and 1.
-static RowGroups rows_of(const Tiling *t) {
-    RowGroups r = {.g = {{e_int(0), e_int(1), 1, NULL}}, .n = 1};
+// The value of e as a variable, where it is no constant.
+static Ex bind(const Tiling *t, Block *b, const char *stem, Ex e) {
+    int64_t n;
+    if (e_is_const(e, &n) || e->kind == X_VAR) return e;
+    Ex v = e_index(arena_printf("%s%d", stem, t->l->next_local++), e_add(e, e_int(1)));
+    if (v->kind == X_VAR) append(b, (Stmt){.kind = ST_INT, .var = v, .e = e});
+    return v;
+}
+
+// What is left of a symbolic number of rows after whole tiles is one tile, a half or a whole one. It may go past the
+// end, so that whatever the number the multipliers are kept busy.
+static void rows_left(const Tiling *t, Block *b, RowGroups *r, Ex at, Ex left) {
+    const int mr = t->mr, half = (mr + 1) / 2;
+    Ex end = t->row->extent, one = bind(t, b, "more", e_div(e_add(left, e_int(mr - 1 - half)), e_int(mr)));
+    if (mr > 2) r->g[r->n++] = (RowGroup){at, one, mr, NULL, end};
+    if (mr > 2) left = bind(t, b, "left", e_max(e_sub(left, e_scale(one, mr)), e_int(0)));
+    if (mr > 1) r->g[r->n++] = (RowGroup){at, e_ceil_div(left, e_int(half)), half, NULL, half > 1 ? end : NULL};
+}
+
+// Tiles of all rows. A symbolic number of them, where neighbours share what they read: whole tiles, then by 4, 2 and 1.
+static RowGroups rows_of(const Tiling *t, Block *b) {
+    RowGroups r = {.g = {{e_int(0), e_int(1), 1, NULL, NULL}}, .n = 1};
     if (!t->row) return r;
     if (tile_extent(t->row) >= 0) {
         r.n = row_groups(t, r.g);
@@ -104,10 +123,13 @@ static RowGroups rows_of(const Tiling *t) {
     Ex left = t->row->extent, at = e_int(0);
     r.n = 0;
     for (int size = t->mr; size > 0; size = size > 4 ? 4 : size / 2) {
-        Ex count = e_div(left, e_int(size));
-        if (!e_is(count, 0)) r.g[r.n++] = (RowGroup){at, count, size, NULL};
+        Ex count = bind(t, b, "tiles", e_div(left, e_int(size)));
+        if (!e_is(count, 0)) r.g[r.n++] = (RowGroup){at, count, size, NULL, NULL};
         at = e_add(at, e_scale(count, size));
         left = e_mod(left, e_int(size));
+        if (t->a_lanes) continue;
+        rows_left(t, b, &r, at, bind(t, b, "left", left));
+        break;
     }
     return r;
 }
@@ -125,9 +147,17 @@ static int64_t tiles_of(const Tiling *t, const RowGroup *g) {
     return g->rows < t->mr ? 0 : tile_guess(t->row) / g->rows;
 }
 
+// Tiles that a panel meets.
+static Ex tiles_in(const Tiling *t, const RowGroups *r) {
+    Ex n = e_int(0);
+    for (int i = 0; i < r->n; i++) n = e_add(n, r->g[i].count);
+    for (int i = 0; i < t->nouter; i++) n = e_mul(n, t->outer[i]->extent);
+    return n;
+}
+
 // While the rows of one panel run, each tile brings a part of the next one from memory: of weights that the first-level
 // cache does not keep, read once, by few rows.
-static void look_ahead(Tiling *t, const RowGroups *r) {
+static void look_ahead(Tiling *t, Block *b, const RowGroups *r) {
     int64_t tiles = 0;
     if (t->inner || t->root->rows || !t->packed || t->packed->kind != B_WEIGHT || t->nbatch || t->nk == 0) return;
     for (int i = 0; i < r->n; i++) tiles += tiles_of(t, &r->g[i]);
@@ -135,18 +165,18 @@ static void look_ahead(Tiling *t, const RowGroups *r) {
     int64_t item = (int64_t)dt_size(t->dt), chunk = tile_extent(t->k[0]);
     if (t->kblock) chunk = chunk - (chunk - 1) / t->kchunk * t->kchunk; // of the last block, which is the shortest
     double lines = steps(t, 1) * (double)(chunk * tile_width(t) * item) / 64;
-    if (tiles < 2 || (double)tiles > lines || steps(t, 0) * (double)(tile_guess(t->lane) * item) < t->target->l1) return;
-    t->ahead = (int64_t)(lines / (double)tiles);
+    if (tiles < (t->mr > 1 ? 1 : 2) || (double)tiles > lines || steps(t, 0) * (double)(tile_guess(t->lane) * item) < t->target->l1) return;
     t->ahead_steps = (int64_t)steps(t, 1) * chunk;
+    Ex count = tiles_in(t, r), each = e_div(e_int((int64_t)lines), e_max(e_int(1), count));
+    t->ahead = bind(t, b, "ahead", e_is_const(count, &tiles) ? each : e_min(each, e_int(t->ahead_steps)));
     t->near = 2 * 64 * lines <= t->target->l1;
 }
 
 typedef enum { PANELS_OUTSIDE, PANELS_INSIDE, PANELS_IN_BLOCKS } Panels;
 
 static void rows_and_panels(Tiling *t, Loops *ls, Block *b, const RowGroups *r, Panels where) {
-    int64_t before = 0, tiles = 0;
-    Ex number = e_int(0); // of the first tile here, among all that a panel meets
-    for (int i = 0; i < r->n && t->ahead; i++) tiles += tiles_of(t, &r->g[i]);
+    Ex number = e_int(0), before = e_int(0), tiles = e_int(0); // number: of the first tile here, among all that a panel meets
+    for (int i = 0; i < r->n && t->ahead; i++) tiles = e_add(tiles, r->g[i].count);
     for (int i = 0; i < t->nouter && t->ahead; i++) number = e_add(e_mul(number, t->outer[i]->extent), t->outer[i]);
     for (int i = 0; i < r->n; i++) {
         const RowGroup *g = &r->g[i];
@@ -157,9 +187,9 @@ static void rows_and_panels(Tiling *t, Loops *ls, Block *b, const RowGroups *r, 
             in = blocked(t, ls, b, tile, g->count, block_of(bytes, t));
         } else in = loop_over(t, ls, b, tile, g->count);
         if (where == PANELS_INSIDE) in = loop_over(t, ls, in, t->panel, t->panels);
-        if (t->ahead) tile_prefetch(t, e_add(e_scale(number, tiles), e_add(e_int(before), tile)));
-        before += tiles_of(t, g);
-        tile_kernel(t, in, e_add(g->first, e_scale(tile, g->rows)), g->rows, g->live);
+        if (t->ahead) tile_prefetch(t, e_add(e_mul(number, tiles), e_add(before, tile)));
+        before = e_add(before, g->count);
+        tile_kernel(t, in, g, tile);
     }
 }
 
@@ -269,7 +299,7 @@ static void one_row(const Tiling *t, Loops *ls, Block *b, int joined, int64_t fr
     if (count == 0) return;
     b = loop_over(w, ls, b, panel, e_int(count));
     for (int i = 0; i < w->nouter; i++) b = loop_over(w, ls, b, w->outer[i], w->outer[i]->extent);
-    tile_kernel(w, b, e_int(0), 1, NULL);
+    tile_kernel(w, b, &(RowGroup){.first = e_int(0), .rows = 1}, e_int(0));
 }
 
 static Block *if_one_row(Tiling *t, Block *b, int joined) {
@@ -291,7 +321,7 @@ static Block *if_one_row(Tiling *t, Block *b, int joined) {
 static void emit_tree(Tiling *t, Block *b) {
     Loops *ls = &(Loops){0};
     Stmt *pack = NULL;
-    RowGroups rows = rows_of(t);
+    RowGroups rows = rows_of(t, b);
     for (int i = 0; i < t->nbatch; i++) b = loop_over(t, ls, b, t->batch[i], t->batch[i]->extent);
     int nbatch = ls->n, at = 0, joined = lone_row(t);
     if (t->pack && !t->packed) pack = tile_pack_run(t, b);
@@ -304,8 +334,8 @@ static void emit_tree(Tiling *t, Block *b) {
     double first = t->nouter ? bytes_of(t, t->outer[0]) : t->row ? bytes_of(t, t->row) : 0, share = block_share(t);
     bool fits = first * share * (double)(t->nouter ? tile_guess(t->outer[0]) : t->row ? tile_guess(t->row) : 1) <= t->target->l2 / 2 || (t->nouter && tile_fixed(t, t->outer[0]));
     if (where == PANELS_OUTSIDE && fits) {
+        look_ahead(t, b, &rows);
         b = loop_over(t, ls, b, t->panel, t->panels);
-        look_ahead(t, &rows);
     }
     else if (where == PANELS_OUTSIDE && t->nouter == 0) where = PANELS_IN_BLOCKS;
     else if (where == PANELS_OUTSIDE) {

@@ -16,6 +16,7 @@ typedef struct {
     Ex first, count;
     int rows;
     const uint32_t *live; // by value of the pattern variable: which rows are inside; NULL: all
+    Ex end;               // the last tile may go past this row: it reads the last one again and stores nothing; NULL: none does
 } RowGroup;
 
 // What is stored for a sum, in terms of the contraction's variables; statements it needs go to b.
@@ -72,7 +73,7 @@ typedef struct {
     Ex kblock, kblocks;            // NULL: one block
     int64_t kchunk;
     Buf *partial;
-    int64_t ahead, ahead_steps;    // cache lines of the next panel that each tile prefetches in so many steps of its sum; 0: none
+    Ex ahead; int64_t ahead_steps; // cache lines of the next panel that each tile prefetches in so many steps of its sum; NULL: none
     Ex next;                       // where those of this tile begin
     bool near;                     // into the first level, where both panels fit
     // guards by how they are met
@@ -117,7 +118,8 @@ void tile_dot(Tiling *t, Block *b);
 Sx *tile_finished(const Tiling *t, Block *b, Sx *sum); // what is stored for a sum
 void tile_bounds(const Tiling *t, Ex k, Ex *lo, Ex *hi); // of the loop over k, tightened by the cut guards
 void tile_prefetch(Tiling *t, Ex tile); // by the kernel that follows, the tile of that number among all that a panel meets
-void tile_kernel(Tiling *t, Block *b, Ex row0, int rows, const uint32_t *live);
+void tile_kernel(Tiling *t, Block *b, const RowGroup *g, Ex tile); // the tile of that number in the group
+Ex tile_row(const RowGroup *g, Ex row0, Ex i); // row i of the tile whose first is row0: one that is there
 // What follows the reduce, for lanes of it in a vector register, with var := by in all addresses; NULL: not on vectors.
 Stmt *tile_epilogue(Tiling *t, Block *up, Local *sum, int n, const Ex *var, const Ex *by);
 #endif

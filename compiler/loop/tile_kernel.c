@@ -7,9 +7,9 @@ typedef struct { Ex off; Local *v; } Loaded;
 typedef struct {
     Tiling *t;
     int rows;
+    const RowGroup *group;
     Ex row0, row[MAX_ROWS];         // each row's index
     Local *acc[MAX_ROWS * MAX_NV];
-    const uint32_t *live;
     uint32_t mask;                  // rows inside for the current value of the pattern variable
     bool hard;                      // the hard guards are tested at each load
     int nsub;
@@ -55,18 +55,20 @@ static Ex panel_at(const Tiling *t, Ex panel) {
 
 void tile_prefetch(Tiling *t, Ex tile) {
     Ex next = e_min(e_add(t->panel, e_int(1)), e_sub(t->panels, e_int(1)));
-    t->next = e_add(panel_at(t, next), e_scale(tile, t->ahead * (64 / (int64_t)dt_size(t->dt))));
+    t->next = e_add(panel_at(t, next), e_mul(tile, e_scale(t->ahead, 64 / (int64_t)dt_size(t->dt))));
 }
 
 // The part of the tile's lines that one step of the sum brings: all at once, they would wait for each other.
 static void prefetch(const Kernel *k, Block *b) {
     const Tiling *t = k->t;
-    const int64_t line = 64 / (int64_t)dt_size(t->dt), each = (t->ahead * line + t->ahead_steps - 1) / t->ahead_steps;
-    const int64_t lines = (each + line - 1) / line;
+    const int64_t line = 64 / (int64_t)dt_size(t->dt);
+    int64_t n, lines = 1; // of an open number one: look_ahead asks for no more
+    Ex each = e_ceil_div(e_scale(t->ahead, line), e_int(t->ahead_steps));
+    if (e_is_const(each, &n)) lines = (n + line - 1) / line;
     Ex at = linear(t->k, t->nk);
     if (t->kblock) at = e_sub(at, e_mul(e_scale(t->kblock, t->kchunk), size_of(t->k + 1, t->nk - 1)));
     for (int64_t i = 0; i < lines; i++) {
-        Ex e = e_add(e_add(t->next, e_scale(at, lines > 1 ? lines * line : each)), e_int(i * line));
+        Ex e = e_add(e_add(t->next, e_mul(at, lines > 1 ? e_int(lines * line) : each)), e_int(i * line));
         append(b, (Stmt){.kind = ST_PREFETCH, .buf = t->packed, .e = fixed(k, e), .fn = t->near ? 3 : 2});
     }
 }
@@ -172,7 +174,7 @@ static void unrolled(Kernel *k, Block *b, int depth, Ex var) {
     k->sub[at] = var;
     for (int64_t v = 0; v < n; v++) {
         k->by[at] = e_int(v);
-        if (var == k->t->pattern_by && k->live) k->mask = all & k->live[v];
+        if (var == k->t->pattern_by && k->group->live) k->mask = all & k->group->live[v];
         if (k->mask) sum_loops(k, b, depth + 1);
     }
     k->mask = all;
@@ -189,7 +191,7 @@ static void sum_loops(Kernel *k, Block *b, int depth) {
     bool small = (t->a_lanes || !t->row) && depth == t->nk - 1 && tile_extent(var) > 0 && tile_extent(var) <= 7;
     bool cut = false;
     for (int i = 0; i < t->ncut; i++) cut |= t->cut_by[i] == var;
-    if ((k->live && var == t->pattern_by) || (small && !cut && k->nsub < 8)) {
+    if ((k->group->live && var == t->pattern_by) || (small && !cut && k->nsub < 8)) {
         unrolled(k, b, depth, var);
         return;
     }
@@ -283,15 +285,34 @@ static void join(Block *b, Stmt *list) {
     while (*b->tail) b->tail = &(*b->tail)->next;
 }
 
+static Block *block_if(Block *b, Ex e, Ex n, Stmt **s) {
+    Range *g = NEW(Range);
+    *g = (Range){e, n};
+    *s = append(b, (Stmt){.kind = ST_IF, .nguard = 1, .guard = g});
+    Block *in = block_new(b);
+    in->tail = &(*s)->body;
+    return in;
+}
+
+Ex tile_row(const RowGroup *g, Ex row0, Ex i) {
+    Ex e = e_add(row0, i);
+    return g->end ? e_min(e, e_sub(g->end, e_int(1))) : e;
+}
+
+// The block in which row i may be stored.
+static Block *where_stored(const Kernel *k, Block *b, int i) {
+    Stmt *s;
+    return k->group->end && i > 0 ? block_if(b, e_add(k->row0, e_int(i)), k->group->end, &s) : b;
+}
+
 // The epilogue on whole vectors. false: it has to go element by element.
 static bool vector_epilogue(Kernel *k, Block *b, Ex row0) {
     Tiling *t = k->t;
     if (!e_is(tile_stride(t->out_off, t->lane), 1)) return false;
     for (int i = 0; i < k->rows; i++) {
-        Block *in = b;
-        Ex row = t->row ? e_add(row0, e_int(i)) : NULL;
+        Block *in = where_stored(k, b, i);
         for (int q = 0; q < t->nv; q++) {
-            Ex var[2] = {t->lane, t->row}, by[2] = {lane_at(t, q), row};
+            Ex var[2] = {t->lane, t->row}, by[2] = {lane_at(t, q), t->row ? e_add(row0, e_int(i)) : NULL};
             Stmt *list = tile_epilogue(t, in, k->acc[i * t->nv + q], t->row ? 2 : 1, var, by);
             if (!list) return false; // known at the first, before anything was added
             join(in, list);
@@ -309,13 +330,14 @@ static void element_epilogue(Kernel *k, Block *b, Ex row0) {
     for (int i = 0; i < k->rows * t->nv; i++)
         append(b, (Stmt){.kind = ST_SET, .local = out, .e = e_int(i * t->lanes), .value = sx_local(k->acc[i], NULL)});
     Ex i = e_index(arena_printf("i%d", t->l->next_local++), e_int(k->rows));
+    Ex rows = k->group->end ? e_min(e_int(k->rows), e_sub(k->group->end, row0)) : e_int(k->rows);
     Ex j = e_index(arena_printf("j%d", t->l->next_local++), e_int(width)), first = e_mul(t->panel, e_int(width));
     bool along_rows = t->row && i->kind == X_VAR && e_is(tile_stride(t->out_off, t->row), 1) && !e_is(tile_stride(t->out_off, t->lane), 1);
     Block *in = b;
     Stmt *loop;
-    if (!along_rows && i->kind == X_VAR) in = for_loop(in, i, e_int(0), e_int(k->rows), 1, NULL);
+    if (!along_rows && i->kind == X_VAR) in = for_loop(in, i, e_int(0), rows, 1, NULL);
     in = for_loop(in, j, e_int(0), e_min(e_int(width), e_sub(t->lane->extent, first)), 1, &loop);
-    if (along_rows) in = for_loop(in, i, e_int(0), e_int(k->rows), 1, &loop);
+    if (along_rows) in = for_loop(in, i, e_int(0), rows, 1, &loop);
     Sx *x = tile_finished(t, in, sx_local(out, e_add(e_scale(i, width), j)));
     append(in, (Stmt){.kind = ST_STORE, .buf = r->buf, .e = t->out_off, .value = x});
     loop->simd = true;
@@ -328,11 +350,13 @@ static void element_epilogue(Kernel *k, Block *b, Ex row0) {
 // The sums as they are, for a tiling that is part of a larger scheme.
 static void plain_store(const Kernel *k, Block *b) {
     const Tiling *t = k->t;
-    for (int i = 0; i < k->rows; i++)
+    for (int i = 0; i < k->rows; i++) {
+        Block *in = where_stored(k, b, i);
         for (int q = 0; q < t->nv; q++) {
             Ex at = e_add(row_of(k, t->out_off, i), e_int(q * t->lanes));
-            append(b, (Stmt){.kind = ST_STORE, .buf = t->sums, .e = at, .value = sx_local(k->acc[i * t->nv + q], NULL)});
+            append(in, (Stmt){.kind = ST_STORE, .buf = t->sums, .e = at, .value = sx_local(k->acc[i * t->nv + q], NULL)});
         }
+    }
 }
 
 static void epilogue(Kernel *k, Block *b, Ex row0) {
@@ -375,15 +399,6 @@ static Sx *partial_sum(const Kernel *k, int i, int q) {
     return sx_load(t->root->buf, e_subst(row_of(k, at, i), t->lane, lane_at(t, q)), t->lanes);
 }
 
-static Block *block_if(Block *b, Ex e, Ex n, Stmt **s) {
-    Range *g = NEW(Range);
-    *g = (Range){e, n};
-    *s = append(b, (Stmt){.kind = ST_IF, .nguard = 1, .guard = g});
-    Block *in = block_new(b);
-    in->tail = &(*s)->body;
-    return in;
-}
-
 // All blocks but the first are added to what the ones before have left.
 static void load_partial(Kernel *k, Block *b) {
     const Tiling *t = k->t;
@@ -401,11 +416,13 @@ static Block *store_partial(Kernel *k, Block *b) {
     Stmt *s;
     if (!t->kblock) return b;
     Block *in = block_if(b, e_sub(e_sub(t->kblocks, e_int(2)), t->kblock), t->kblocks, &s), *last = block_new(b);
-    for (int i = 0; i < k->rows; i++)
+    for (int i = 0; i < k->rows; i++) {
+        Block *row = where_stored(k, in, i);
         for (int q = 0; q < t->nv; q++) {
             Sx *at = partial_sum(k, i, q);
-            append(in, (Stmt){.kind = ST_STORE, .buf = at->buf, .e = at->e, .value = sx_local(k->acc[i * t->nv + q], NULL)});
+            append(row, (Stmt){.kind = ST_STORE, .buf = at->buf, .e = at->e, .value = sx_local(k->acc[i * t->nv + q], NULL)});
         }
+    }
     last->tail = &s->els;
     return last;
 }
@@ -444,14 +461,16 @@ static void sums(Kernel *k, Block *b) {
     sum_loops(k, b, 0);
 }
 
-void tile_kernel(Tiling *t, Block *b, Ex row0, int rows, const uint32_t *live) {
-    Kernel *k = &(Kernel){.t = t, .rows = rows, .row0 = row0, .live = live, .mask = rows == 32 ? UINT32_MAX : (1u << rows) - 1};
-    for (int i = 0; i < rows; i++) k->row[i] = e_add(row0, e_int(i));
+void tile_kernel(Tiling *t, Block *b, const RowGroup *group, Ex tile) {
+    const int rows = group->rows;
+    Ex row0 = e_add(group->first, e_scale(tile, rows));
+    Kernel *k = &(Kernel){.t = t, .rows = rows, .row0 = row0, .group = group, .mask = rows == 32 ? UINT32_MAX : (1u << rows) - 1};
+    for (int i = 0; i < rows; i++) k->row[i] = tile_row(group, row0, e_int(i));
     for (int i = 0; i < rows * t->nv; i++) {
         k->acc[i] = local_new(t->l, "c", t->dt, t->lanes, true);
         append(b, (Stmt){.kind = ST_LET, .local = k->acc[i], .value = sx_num(t->dt, (Scalar){.f = 0})});
     }
-    if (live && !t->pattern_by) k->mask &= live[0];
+    if (group->live && !t->pattern_by) k->mask &= group->live[0];
     Range inside[32];
     bool known = t->nhard > 0;
     int n = 0;

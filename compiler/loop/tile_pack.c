@@ -80,12 +80,15 @@ Stmt *tile_pack_run(Tiling *t, Block *b) {
 
 // a in the order in which the kernel reads it, tile by tile of the groups.
 void tile_pack_rows(Tiling *t, Block *b, const RowGroup *g, int n) {
-    Ex nk = sum_size(t), size = e_mul(t->row->extent, nk);
+    Ex nk = sum_size(t), rows = t->row->extent;
+    for (int m = 0; m < n; m++)
+        if (g[m].end) rows = e_add(t->row->extent, e_int(g[m].rows - 1)); // that of the last
+    Ex size = e_mul(rows, nk);
     t->panels_of_a = buf_new(t->l->prog, B_WORK, t->dt, 1, &size, arena_printf("%s_p%d", t->buf[0]->name, t->l->prog->nbufs));
     for (int m = 0; m < n; m++) {
         Ex tile = e_index(arena_printf("tile%d", t->l->next_local++), g[m].count), lin = e_int(0);
         Ex i = e_index(arena_printf("i%d", t->l->next_local++), e_int(g[m].rows));
-        Ex row0 = e_add(g[m].first, e_scale(tile, g[m].rows)), row = e_add(row0, i);
+        Ex row0 = e_add(g[m].first, e_scale(tile, g[m].rows)), row = tile_row(&g[m], row0, i);
         Block *in = b;
         Stmt *s = NULL;
         if (tile->kind == X_VAR) in = for_loop(in, tile, e_int(0), g[m].count, 1, &s);

@@ -203,6 +203,13 @@ static double growth(const Wino *w) {
 
 static Ex fresh(Lower *l, const char *stem, Ex extent) { return e_index(arena_printf("%s%d", stem, l->next_local++), extent); }
 
+// Tiles that are computed of the block that begins at first: of an open number, those there are, in whole register tiles.
+static Ex tiles_here(const Wino *w, Ex first) {
+    int64_t n, mr = w->t.mr;
+    if (e_is_const(w->tiles, &n)) return e_int(w->block);
+    return e_min(e_int(w->block), e_scale(e_ceil_div(e_sub(w->tiles, first), e_int(mr)), mr));
+}
+
 static Ex part(const Wino *w, Ex plane, int i) { return e_scale(plane, i < w->f.t * w->f.t ? i : 0); }
 
 // The first output of a tile: values of the out variables, and the tile's number kept inside.
@@ -271,7 +278,7 @@ static void transform_tile(const Wino *w, Block *b, Ex first) {
     Ex at[66], p = fresh(w->t.l, "p", e_int(w->block));
     Range *g = NEWN(Range, 4);
     int n = 0;
-    if (p->kind == X_VAR) b = for_loop(b, p, e_int(0), p->extent, 1, NULL);
+    if (p->kind == X_VAR) b = for_loop(b, p, e_int(0), tiles_here(w, first), 1, NULL);
     tile_origin(w, b, e_add(first, p), at);
     for (int s = 0; s < 2; s++)
         for (int i = 0; i < w->f.t; i += w->f.t - 1) {
@@ -292,7 +299,7 @@ static void transform_tile(const Wino *w, Block *b, Ex first) {
 static Ex sums_at(const Wino *w) { return e_scale(w->v_plane, w->f.t * w->f.t); } // S stands behind V
 
 // t*t products of [block][c] and [c][panel], by the tile kernel.
-static void products(Wino *w, Block *b, Ex panel) {
+static void products(Wino *w, Block *b, Ex first, Ex panel) {
     Tiling t = w->t;
     Ex tap = fresh(t.l, "q", e_int(w->f.t * w->f.t)), row = fresh(t.l, "p", e_int(w->block));
     int width = tile_width(&t);
@@ -307,12 +314,13 @@ static void products(Wino *w, Block *b, Ex panel) {
     t.out_off = e_add(sums_at(w), e_add(e_mul(tap, w->s_plane), e_scale(row, width)));
     b = for_loop(b, tap, e_int(0), tap->extent, 1, NULL);
     int64_t tiles = (w->block + t.mr - 1) / t.mr, big = (w->block + tiles - 1) / tiles, small = big * tiles - w->block, at = 0;
+    Ex here = tiles_here(w, first);
     for (int i = 0; i < 2; i++) {
         int64_t n = i ? small : tiles - small, rows = big - i;
         if (n == 0) continue;
         Ex tile = fresh(t.l, "r", e_int(n));
-        Block *in = tile->kind == X_VAR ? for_loop(b, tile, e_int(0), tile->extent, 1, NULL) : b;
-        tile_kernel(&t, in, e_add(e_int(at), e_scale(tile, rows)), (int)rows, NULL);
+        Block *in = tile->kind == X_VAR ? for_loop(b, tile, e_int(0), small ? tile->extent : e_div(here, e_int(rows)), 1, NULL) : b;
+        tile_kernel(&t, in, &(RowGroup){.first = e_int(at), .rows = (int)rows}, tile);
         at += n * rows;
     }
 }
@@ -404,7 +412,7 @@ bool winograd(Lower *l, Root *r, Block *b) {
     if (loop) loop->parallel = tile_parallel(&w->t);
     transform_tile(w, in, first);
     if (panel->kind == X_VAR) in = for_loop(in, panel, e_int(0), panel->extent, 1, NULL);
-    products(w, in, panel);
+    products(w, in, first, panel);
     if (!outputs(w, in, first, panel)) die("an epilogue of a Winograd convolution that is not for vectors");
     return true;
 }

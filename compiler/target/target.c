@@ -12,7 +12,10 @@ static const Target targets[] = {
 // The row that fits the machine the compiler runs on; only when asked for by name.
 static const char *native(void) {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512vl")) return "x86-64-v4";
+    if (__builtin_cpu_supports("avx512vl")) { // AMD's from the fifth generation on work on 64 bytes at a time
+        bool halves = __builtin_cpu_is("amd") && !__builtin_cpu_supports("avx512vp2intersect");
+        return halves ? "znver4" : "x86-64-v4";
+    }
     if (__builtin_cpu_supports("avx2")) return "x86-64-v3";
     return "x86-64";
 #elif defined(__aarch64__)
