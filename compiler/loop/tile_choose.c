@@ -130,10 +130,19 @@ static double max2(double a, double b) { return a > b ? a : b; }
 // with a latency of 4 need, reach 67 to 87 % of the peak, 10 of them 90 %, 12 of them 98 %).
 static double bound2(double a, double b) { return sqrt(sqrt(a * a * a * a + b * b * b * b)); }
 
+// Vectors of a that one step loads for a tile where a is loaded along lanes: rows share those of a window that moves
+// with them, its steps unrolled as tile_kernel does.
+static double lane_loads(const Tiling *t, int mr, int nv) {
+    const Ex k = t->nk > 0 ? t->k[t->nk - 1] : NULL;
+    const int64_t n = k ? tile_extent(k) : 0;
+    const bool shared = t->row && n > 0 && n <= 7 && tile_stride(t->off[0], k) == tile_stride(t->off[0], t->row);
+    return shared ? nv * (double)(mr + n - 1) / (double)n : (double)mr * nv;
+}
+
 // Cycles of one step of the sum, and of a tile's rest divided by the steps.
 static double tile_cost(const Tiling *t, int mr, int nv, double steps) {
     const bool wide = t->lanes * (int)dt_size(t->dt) > t->target->wide, narrow = t->lanes < t->widest;
-    const double passes = wide ? 2 : 1, loads = t->a_lanes ? (double)mr * nv * passes : mr; // broadcasts are of one element
+    const double passes = wide ? 2 : 1, loads = t->a_lanes ? lane_loads(t, mr, nv) * passes : mr; // broadcasts are of one element
     double cycles = bound2(max2((double)mr * nv * passes / 2, (loads + nv * passes) / 2), 4) + (mr * nv * 2 * passes + 20) / steps;
     const double row = (double)nv * t->lanes * (double)dt_size(t->dt), panel = row * (steps < BLOCK ? steps : BLOCK);
     if (panel > t->target->l1) cycles = max2(cycles, row / t->target->feed); // b comes from the second level
@@ -143,15 +152,16 @@ static double tile_cost(const Tiling *t, int mr, int nv, double steps) {
 // Of all rows of which the number is open, a panel and element: the mean for some numbers, in the tiles of rows_of.
 static double open_rows_cost(const Tiling *t, int mr, int nv, double steps) {
     static const int some[] = {3, 8, 21, 64};
+    const int first = t->a_lanes; // sides of images
     const int half = (mr + 1) / 2;
     double sum = 0;
-    for (int i = 0; i < 4; i++) {
+    for (int i = first; i < 4; i++) {
         int left = some[i] % mr, n = some[i] / mr;
         double c = n * tile_cost(t, mr, nv, steps);
         if (t->a_lanes)
             for (int size = mr > 4 ? 4 : half; size > 0; left %= size, size /= 2) c += left / size * tile_cost(t, size, nv, steps);
         else if (left > 0) c += tile_cost(t, left > half ? mr : half, nv, steps);
-        sum += c / some[i] / 4;
+        sum += c / some[i] / (4 - first);
     }
     return sum;
 }
