@@ -57,6 +57,7 @@ const char *c_var(Ex var);                       // of an index variable or, wit
 int program_symbols(const Program *p, Ex **sym); // the input shapes' symbols in order of appearance
 
 // emit/model.c
+void put_functions(const Emit *e, Text *t);     // the outlined functions
 void put_top(Emit *e, Text *t, const char *header); // comment, includes; every needed part is known by then
 void put_parts(Emit *e, Text *t);
 void put_vectors(Emit *e, Text *t);

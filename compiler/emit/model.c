@@ -128,11 +128,11 @@ void text_replace(Text *t, const char *mark, const char *by) {
 
 // clang's tuning for Intel (and for x86-64-v4) makes two vectors of 32 bytes of one of 64, at half of the speed, unless
 // a function says that it needs the wide ones; gcc takes them.
-static void put_functions(const Emit *e, Text *t) {
+void put_functions(const Emit *e, Text *t) {
     const Target *target = target_find(e->opt->target);
     const bool wide = target && target->lanes > 8 && !e->opt->multi_target && e->funcs.n; // clang's clones cannot have it
     if (wide) put(t, "#ifdef __clang__\n#pragma clang attribute push(__attribute__((min_vector_width(512))), apply_to = function)\n#endif\n\n");
-    put(t, "%s", e->funcs.s ? e->funcs.s : "");
+    put_n(t, e->funcs.s ? e->funcs.s : "", e->funcs.n);
     if (wide) put(t, "#ifdef __clang__\n#pragma clang attribute pop\n#endif\n\n");
 }
 

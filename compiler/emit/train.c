@@ -389,7 +389,7 @@ static void put_programs(const Train *c, Text *t) {
         weights_layout(e, false);
         put_stmts(e, &e->main, e->p->body, 1);
         put_weights(e, t);
-        put_n(t, e->funcs.s ? e->funcs.s : "", e->funcs.n);
+        put_functions(e, t);
         put_entry(e, t);
     }
     e->p = c->t->p[0];

@@ -186,6 +186,7 @@ static void rows_and_panels(Tiling *t, Loops *ls, Block *b, const RowGroups *r, 
             double bytes = (t->row ? bytes_of(t, t->row) : 0) * g->rows * block_share(t);
             in = blocked(t, ls, b, tile, g->count, block_of(bytes, t));
         } else in = loop_over(t, ls, b, tile, g->count);
+        for (int k = t->nouter - t->nnear; k < t->nouter; k++) in = loop_over(t, ls, in, t->outer[k], t->outer[k]->extent);
         if (where == PANELS_INSIDE) in = loop_over(t, ls, in, t->panel, t->panels);
         if (t->ahead) tile_prefetch(t, e_add(e_mul(number, tiles), e_add(before, tile)));
         before = e_add(before, g->count);
@@ -255,7 +256,7 @@ static void block_sum(Tiling *t) {
     if (t->inner || t->root->rows || t->nk == 0 || t->a_lanes || t->k[0] == t->pattern_by) return;
     bool constant = is_constant(t->buf[0]) || is_constant(t->buf[1]);
     double inner = steps(t, 1), all = steps(t, 0);
-    if (rows >= ROWS && all > LONG && (constant || inner <= LONG)) {
+    if (rows >= ROWS && all > LONG) {
         t->kchunk = inner > STEPS ? 1 : (int64_t)(STEPS / inner);
         int64_t parts = n > 0 ? (n + t->kchunk - 1) / t->kchunk : 1;
         if (n > 0) t->kchunk = (n + parts - 1) / parts; // of one length, as nearly as can be
@@ -318,6 +319,24 @@ static Block *if_one_row(Tiling *t, Block *b, int joined) {
     return more;
 }
 
+// Of the loops outside from `first` on, how many, in front of which lie the others, are between the elements of a tile
+// that is scattered over the result, as the taps of a filter's gradient are: inside the loop over tiles, they
+// complete the cache lines that the tile has touched.
+static int near_loops(Tiling *t, int first) {
+    int64_t lane = 0, row = 0, s = 0;
+    int n = first;
+    if (!t->row || t->inner || t->root->rows || tile_extent(t->row) < 0 || !e_is_const(tile_stride(t->out_off, t->lane), &lane) || lane == 1 ||
+        !e_is_const(tile_stride(t->out_off, t->row), &row))
+        return 0;
+    for (int i = first; i < t->nouter; i++) {
+        Ex v = t->outer[i];
+        if (e_is_const(tile_stride(t->out_off, v), &s) && s > 0 && s < lane && s < row && !tile_fixed(t, v)) continue;
+        memmove(&t->outer[n + 1], &t->outer[n], sizeof v * (size_t)(i - n));
+        t->outer[n++] = v;
+    }
+    return t->nouter - n;
+}
+
 static void emit_tree(Tiling *t, Block *b) {
     Loops *ls = &(Loops){0};
     Stmt *pack = NULL;
@@ -342,7 +361,8 @@ static void emit_tree(Tiling *t, Block *b) {
         b = blocked(t, ls, b, t->outer[0], t->outer[0]->extent, block_of(first * share, t));
         at = 1;
     }
-    for (int i = at; i < t->nouter; i++) b = loop_over(t, ls, b, t->outer[i], t->outer[i]->extent);
+    if (!t->ahead) t->nnear = near_loops(t, at);
+    for (int i = at; i < t->nouter - t->nnear; i++) b = loop_over(t, ls, b, t->outer[i], t->outer[i]->extent);
     rows_and_panels(t, ls, b, &rows, where);
     Stmt *par = mark_parallel(t, ls);
     if (!par) return;

@@ -54,6 +54,7 @@ typedef struct {
     Ex row, lane;                  // row: NULL when there is none
     Ex batch[64], outer[64], k[64];// loops: b depends on the first, not on the second; the sum
     int nbatch, nouter, nk;
+    int nnear;                     // the last of outer run inside the loop over tiles
     Ex korder[64]; int nkorder;    // the sum's variables in order of traversal, before fusing
     Fused fused[32]; int nfused;
     bool dot;                      // by the dot template

@@ -5,7 +5,8 @@
 
 FRAMEWORK: keras, keras-xla, jax, torch or torch-compile; NETWORK: convnet, mlp or resnet18, the same as in
 train.py; Adam, cross entropy, random data. Prints "ready", then for each line "SECONDS" on standard input the
-milliseconds a step of as many steps as fit.
+milliseconds a step of as many steps as fit. After the first steps the rate is next to nothing: a network that has learnt
+its batch by heart has gradients that are no longer normal numbers, and how slow those are is another question.
 """
 
 import os
@@ -56,7 +57,7 @@ def keras_step():
     net.compile(keras.optimizers.Adam(1e-3), loss, jit_compile=FRAMEWORK == "keras-xla")
     x, y = tf.constant(X), tf.constant(Y)
     step = tf.function(lambda: net.train_step((x, y)), jit_compile=FRAMEWORK == "keras-xla")
-    return step, lambda: float(loss(y, net(x, training=True)))
+    return step, lambda: float(loss(y, net(x, training=True))), net.optimizer.learning_rate.assign
 
 
 def torch_step():
@@ -99,7 +100,7 @@ def torch_step():
         adam.step()
         return value
 
-    return step, lambda: float(loss(run(x), y))
+    return step, lambda: float(loss(run(x), y)), lambda rate: adam.param_groups[0].update(lr=rate)
 
 
 def jax_step():
@@ -162,31 +163,33 @@ def jax_step():
     def loss(p):
         return -jnp.take_along_axis(jax.nn.log_softmax(net(p, x)), y[:, None], 1).mean()
 
-    def update(p, m, v, t):
+    def update(p, m, v, t, rate):
         value, g = jax.value_and_grad(loss)(p)
         m = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, g)
         v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, g)
-        a = 1e-3 * jnp.sqrt(1 - 0.999**t) / (1 - 0.9**t)
+        a = rate * jnp.sqrt(1 - 0.999**t) / (1 - 0.9**t)
         return jax.tree.map(lambda p, m, v: p - a * m / (jnp.sqrt(v) + 1e-8), p, m, v), m, v, t + 1, value
 
     update = jax.jit(update, donate_argnums=(0, 1, 2, 3))
     zeros = jax.tree.map(jnp.zeros_like, params)
     state = [params, zeros, jax.tree.map(jnp.zeros_like, params), jnp.float32(1), jnp.float32(0)]
+    rate = [1e-3]
 
     def step():
-        state[:] = update(*state[:4])
+        state[:] = update(*state[:4], *rate)
         state[4].block_until_ready()
 
-    return step, lambda: float(loss(state[0]))
+    return step, lambda: float(loss(state[0])), lambda value: rate.__setitem__(0, value)
 
 
 def main():
-    step, loss = {"keras": keras_step, "jax": jax_step, "torch": torch_step}[FRAMEWORK.partition("-")[0]]()
+    step, loss, set_rate = {"keras": keras_step, "jax": jax_step, "torch": torch_step}[FRAMEWORK.partition("-")[0]]()
     first = loss()
     for _ in range(10):
         step()
     if not loss() < first:
         raise SystemExit(f"{FRAMEWORK} does not train: {first} before, {loss()} after")
+    set_rate(1e-7)
     print("ready", flush=True)
     for line in sys.stdin:
         seconds, n, start = float(line), 0, time.perf_counter()
