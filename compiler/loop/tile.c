@@ -319,27 +319,37 @@ static Block *if_one_row(Tiling *t, Block *b, int joined) {
     return more;
 }
 
-// Of the loops outside from `first` on, how many, in front of which lie the others, are between the elements of a tile
-// that is scattered over the result, as the taps of a filter's gradient are: inside the loop over tiles, they
-// complete the cache lines that the tile has touched.
-static int near_loops(Tiling *t, int first) {
+// Whether what a loop does lies between the elements of a tile that is scattered over the result, as the taps of a filter's
+// gradient do: inside the loop over tiles, it completes the cache lines that the tile has touched.
+static bool is_near(const Tiling *t, Ex var) {
     int64_t lane = 0, row = 0, s = 0;
-    int n = first;
-    if (!t->row || t->inner || t->root->rows || tile_extent(t->row) < 0 || !e_is_const(tile_stride(t->out_off, t->lane), &lane) || lane == 1 ||
-        !e_is_const(tile_stride(t->out_off, t->row), &row))
-        return 0;
-    for (int i = first; i < t->nouter; i++) {
-        Ex v = t->outer[i];
-        if (e_is_const(tile_stride(t->out_off, v), &s) && s > 0 && s < lane && s < row && !tile_fixed(t, v)) continue;
-        memmove(&t->outer[n + 1], &t->outer[n], sizeof v * (size_t)(i - n));
-        t->outer[n++] = v;
+    if (!t->row || t->inner || t->root->rows || tile_extent(t->row) < 0 || tile_fixed(t, var)) return false;
+    if (!e_is_const(tile_stride(t->out_off, t->lane), &lane) || lane == 1 || !e_is_const(tile_stride(t->out_off, t->row), &row)) return false;
+    return e_is_const(tile_stride(t->out_off, var), &s) && s > 0 && s < lane && s < row;
+}
+
+// Puts the loops to be inside behind the others; an operand that is not packed may have them outside or inside.
+static void sort_near(Tiling *t) {
+    int n = 0, nbatch = 0;
+    Ex near[64];
+    t->nnear = 0;
+    for (int i = 0; i < t->nbatch; i++) {
+        if (!t->pack && is_near(t, t->batch[i])) near[t->nnear++] = t->batch[i];
+        else t->batch[nbatch++] = t->batch[i];
     }
-    return t->nouter - n;
+    for (int i = 0; i < t->nouter; i++) {
+        if (is_near(t, t->outer[i])) near[t->nnear++] = t->outer[i];
+        else t->outer[n++] = t->outer[i];
+    }
+    t->nbatch = nbatch;
+    t->nouter = n + t->nnear;
+    memcpy(t->outer + n, near, sizeof *near * (size_t)t->nnear);
 }
 
 static void emit_tree(Tiling *t, Block *b) {
     Loops *ls = &(Loops){0};
     Stmt *pack = NULL;
+    sort_near(t);
     RowGroups rows = rows_of(t, b);
     for (int i = 0; i < t->nbatch; i++) b = loop_over(t, ls, b, t->batch[i], t->batch[i]->extent);
     int nbatch = ls->n, at = 0, joined = lone_row(t);
@@ -361,7 +371,7 @@ static void emit_tree(Tiling *t, Block *b) {
         b = blocked(t, ls, b, t->outer[0], t->outer[0]->extent, block_of(first * share, t));
         at = 1;
     }
-    if (!t->ahead) t->nnear = near_loops(t, at);
+    if (t->ahead || at > t->nouter - t->nnear) t->nnear = 0;
     for (int i = at; i < t->nouter - t->nnear; i++) b = loop_over(t, ls, b, t->outer[i], t->outer[i]->extent);
     rows_and_panels(t, ls, b, &rows, where);
     Stmt *par = mark_parallel(t, ls);

@@ -263,6 +263,21 @@ static double lane_operand(Tiling *t, double *more) {
     return packed;
 }
 
+// A short innermost loop that padding cuts runs a few steps and ends where nobody can foretell; as in the sum over batch
+// and pixels that a filter's gradient is. One that is as long, and never cut, goes inside instead.
+static void long_innermost(const Contraction *c, Ex *k, int n) {
+    enum { SHORT = 16 };
+    int64_t last = n > 1 ? tile_extent(k[n - 1]) : 0;
+    if (last <= 0 || last > SHORT || !in_guard(c, k[n - 1])) return;
+    for (int i = n - 2; i >= 0; i--) {
+        Ex v = k[i];
+        if (tile_extent(v) < last || in_guard(c, v)) continue;
+        memmove(&k[i], &k[i + 1], sizeof v * (size_t)(n - 1 - i));
+        k[n - 1] = v;
+        return;
+    }
+}
+
 static void order_loops(Tiling *t, const Contraction *c) {
     t->nbatch = t->nouter = t->nk = 0;
     for (int i = 0; i < c->nvar; i++) {
@@ -273,6 +288,7 @@ static void order_loops(Tiling *t, const Contraction *c) {
         else t->outer[t->nouter++] = v;
     }
     tile_sort(t->order, t->k, t->nk);
+    long_innermost(c, t->k, t->nk);
     memcpy(t->korder, t->k, sizeof t->k);
     t->nkorder = t->nk;
     tile_sort(t->off[0], t->outer, t->nouter);
@@ -323,6 +339,14 @@ static double copy_cost(const Tiling *t) {
     return 0.3 * elements / work;
 }
 
+// How much dearer it is to store along lanes that are no neighbours, or even in a page each.
+static double scatter(const Tiling *t) {
+    enum { FAR = 1024 }; // bytes
+    int64_t s = 0;
+    if (!e_is_const(tile_stride(t->out_off, t->lane), &s)) return 1.15;
+    return s == 1 ? 1 : (s < 0 ? -s : s) * (int64_t)dt_size(t->dt) < FAR ? 1.15 : 1.4;
+}
+
 // false: no.
 static bool candidate(Tiling *t, TileForm choice, double *out) {
     Tiling s = *t;
@@ -344,7 +368,7 @@ static bool candidate(Tiling *t, TileForm choice, double *out) {
     if (c == 0) return false;
     if (tile_is_batch(&s.c, lane)) c *= 4;
     order_loops(&s, &s.c);
-    if (!e_is(tile_stride(s.out_off, lane), 1)) c *= 1.15;
+    c *= scatter(&s);
     c *= choose_row(&s, c);
     if (c > 1e200) return false;
     c += copy_cost(&s) + more;

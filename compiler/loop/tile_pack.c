@@ -59,9 +59,12 @@ Stmt *tile_pack_run(Tiling *t, Block *b) {
     Stmt *outer = NULL;
     Block *in = b;
     if (p->kind == X_VAR) in = for_loop(in, p, e_int(0), t->panels, 1, &outer);
+    Ex var[64]; // as they lie in memory, whatever the order in which the kernel takes them
+    memcpy(var, t->korder, sizeof var);
+    tile_sort(t->off[1], var, t->nkorder);
     for (int i = 0; i < t->nkorder; i++) {
         Stmt *s;
-        in = for_loop(in, t->korder[i], e_int(0), t->korder[i]->extent, 1, &s);
+        in = for_loop(in, var[i], e_int(0), var[i]->extent, 1, &s);
         lin = e_add(e_mul(lin, t->korder[i]->extent), t->korder[i]);
         if (!outer) outer = s;
     }
