@@ -18,6 +18,7 @@ typedef struct {
     int nfunc, npart, nnest; // functions; loops over threads; nests, of which identical ones share a function
     Text profile;         // --profile: rows of its table, one for each nest
     NameTable shared;     // functions by their share_key
+    bool apart;           // functions of nests are not inlined: gcc forgets there that pointers are restrict
     bool in_func;         // printing an outlined function: its status is `st`
     Buf **scratch; int nscratch; // of the function being printed, to be declared by each thread
 } Emit;

@@ -173,8 +173,9 @@ static void put_profile(Emit *e, Text *call, const Stmt *s, int indent) {
     put(call, "));\n");
 }
 
-// In front of a function that is compiled for several processors. A parallel region's inside is another function.
-static const char *clones(const Emit *e) { return e->opt->multi_target ? "CNN_CLONES " : ""; }
+// In front of a function that is compiled for several processors, or that gcc is not to put into another one. A parallel
+// region's inside is another function.
+static const char *clones(const Emit *e) { return e->opt->multi_target ? "CNN_CLONES " : e->apart ? "CNN_APART " : ""; }
 
 void put_func(Emit *e, Text *call, const Stmt *s, int indent) {
     Uses uses = {0}, *u = &uses;

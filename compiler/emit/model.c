@@ -99,6 +99,8 @@ void put_top(Emit *e, Text *t, const char *header) {
                "#define CNN_CLONES __attribute__((target_clones(%s\"arch=x86-64-v3\", \"default\")))\n#else\n#define CNN_CLONES\n#endif\n\n",
             wide ? "\"arch=x86-64-v4\", " : "");
     }
+    if (e->apart && !e->opt->multi_target)
+        put(t, "#if defined(__GNUC__) && !defined(__clang__)\n#define CNN_APART __attribute__((noinline))\n#else\n#define CNN_APART\n#endif\n\n");
     if (needs(e, "#simd")) // clang warns where it has no vectors for a loop; the hint is all that is meant
         put(t, "#ifdef __clang__\n#pragma clang diagnostic ignored \"-Wpass-failed\"\n#endif\n#ifdef _OPENMP\n#define CNN_SIMD _Pragma(\"omp simd\")\n#else\n#define CNN_SIMD\n#endif\n\n");
 }

@@ -400,6 +400,7 @@ bool emit_train(const TrainPrograms *t, const Options *opt) {
     Emit *e = NEW(Emit);
     *e = (Emit){.p = t->p[0], .opt = opt, .prefix = c_name(opt->prefix ? opt->prefix : file_stem(opt->output))};
     e->family = e->prefix;
+    e->apart = true;
     bool wide = t->params->dt == F64;
     Train c = {.e = e, .t = t, .p = t->params, .m = e->prefix, .real = wide ? "double" : "float", .opt = optimizer_of(opt)};
     if (!c.opt || !check_symbols(t)) return false;
