@@ -341,7 +341,7 @@ static double copy_cost(const Tiling *t) {
 
 // How much dearer it is to store along lanes that are no neighbours, or even in a page each.
 static double scatter(const Tiling *t) {
-    enum { FAR = 1024 }; // bytes
+    enum { FAR = 4096 }; // bytes
     int64_t s = 0;
     if (!e_is_const(tile_stride(t->out_off, t->lane), &s)) return 1.15;
     return s == 1 ? 1 : (s < 0 ? -s : s) * (int64_t)dt_size(t->dt) < FAR ? 1.15 : 1.4;

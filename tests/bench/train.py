@@ -73,7 +73,7 @@ NETS = {"convnet": (convnet, 32, 3 * (121 * 9 * 32 * 64 + 1600 * 128 + 1280) + 2
 class Ours:
     def __init__(self, opt, name, cc, threads):
         make, batch, _ = NETS[name]
-        folder = pathlib.Path(opt.build)
+        folder = pathlib.Path(opt.build).resolve()
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{name}.onnx"
         onnx.save(make(), path)
