@@ -233,6 +233,14 @@ static bool keep_partial(Tiling *t) {
     return true;
 }
 
+static bool guarded(const Contraction *c, Ex var) {
+    for (int i = 0; i < c->nguard; i++)
+        if (e_uses(c->guard[i].e, var)) return true;
+    return false;
+}
+
+static double max2(double a, double b) { return a > b ? a : b; }
+
 static bool is_constant(const Buf *b) { return b->kind == B_WEIGHT && b->data; }
 
 // Of the two extents of a matrix product, the smaller one: elements of the result that share one of an operand.
@@ -256,7 +264,12 @@ static void block_sum(Tiling *t) {
     if (t->inner || t->root->rows || t->nk == 0 || t->a_lanes || t->k[0] == t->pattern_by) return;
     bool constant = is_constant(t->buf[0]) || is_constant(t->buf[1]);
     double inner = steps(t, 1), all = steps(t, 0);
-    if (rows >= ROWS && all > LONG) {
+    if (!constant && guarded(t->whole, t->korder[0])) return; // how the guard is met is a matter of the form
+    if (rows >= ROWS && all > LONG && !constant && n > 0 && tile_extent(t->korder[0]) > 0) {
+        // of whole steps of the first variable: whether it is one run with the next ones is a matter of the form
+        int64_t first = tile_extent(t->korder[0]), chunk = (int64_t)max2(1, STEPS * (double)first / all), parts = (first + chunk - 1) / chunk;
+        t->kchunk = (first + parts - 1) / parts * (n / first);
+    } else if (rows >= ROWS && all > LONG && (constant || inner <= LONG)) {
         t->kchunk = inner > STEPS ? 1 : (int64_t)(STEPS / inner);
         int64_t parts = n > 0 ? (n + t->kchunk - 1) / t->kchunk : 1;
         if (n > 0) t->kchunk = (n + parts - 1) / parts; // of one length, as nearly as can be

@@ -48,6 +48,7 @@ typedef struct {
     Buf *buf[2];                   // a: broadcast by rows; b: loaded along lanes
     Ex off[2];
     Ex order;                      // an address whose strides order the sum
+    const Contraction *whole;      // c before margins took guards from it
     int factor[2];                 // which factor of c is a, which b
     Margin margin[2];
     bool a_lanes;                  // the lane variable is in both: a is loaded by vectors too

@@ -288,7 +288,7 @@ static void order_loops(Tiling *t, const Contraction *c) {
         else t->outer[t->nouter++] = v;
     }
     tile_sort(t->order, t->k, t->nk);
-    long_innermost(c, t->k, t->nk);
+    long_innermost(t->whole, t->k, t->nk);
     memcpy(t->korder, t->k, sizeof t->k);
     t->nkorder = t->nk;
     tile_sort(t->off[0], t->outer, t->nouter);
@@ -385,6 +385,9 @@ double tile_choose(Tiling *t) {
     int first = t->c.factor[0].buf->kind == B_WEIGHT && t->c.factor[1].buf->kind != B_WEIGHT ? 1 : 0;
     t->order = t->off[first];
     t->widest = t->lanes;
+    Contraction *whole = NEW(Contraction);
+    *whole = t->c;
+    t->whole = whole;
     const Tiling base = *t;
     const int least = t->lanes * (int)dt_size(t->dt) > t->target->wide ? t->lanes / 2 : t->lanes;
     for (int i = 0; i < t->c.nout; i++)
