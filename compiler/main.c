@@ -27,7 +27,7 @@ static const char help_text[] =
     "                           the C is portable whatever the target\n"
     "  --tuned FILE             tiles by measurement: FILE is written by cnncc-run --tune\n"
     "  --multi-target           C to be compiled without -march: on x86-64 Linux each function that computes is\n"
-    "                           there for AVX2 with FMA too (and for AVX-512 with --target x86-64-v4), and the\n"
+    "                           there for AVX2 with FMA too (for AVX-512 with x86-64-v4 or znver4), and the\n"
     "                           program takes the one for its processor when it starts\n"
     "  --portable               no vector extensions of gcc and clang\n"
     "  --example                with a main function: MODEL [INPUT]... runs it on files of raw numbers\n"

@@ -147,10 +147,15 @@ static int64_t tiles_of(const Tiling *t, const RowGroup *g) {
     return g->rows < t->mr ? 0 : tile_guess(t->row) / g->rows;
 }
 
-// Tiles that a panel meets.
-static Ex tiles_in(const Tiling *t, const RowGroups *r) {
+static Ex tiles_of_rows(const RowGroups *r) {
     Ex n = e_int(0);
     for (int i = 0; i < r->n; i++) n = e_add(n, r->g[i].count);
+    return n;
+}
+
+// Tiles that a panel meets.
+static Ex tiles_in(const Tiling *t, const RowGroups *r) {
+    Ex n = tiles_of_rows(r);
     for (int i = 0; i < t->nouter; i++) n = e_mul(n, t->outer[i]->extent);
     return n;
 }
@@ -175,8 +180,7 @@ static void look_ahead(Tiling *t, Block *b, const RowGroups *r) {
 typedef enum { PANELS_OUTSIDE, PANELS_INSIDE, PANELS_IN_BLOCKS } Panels;
 
 static void rows_and_panels(Tiling *t, Loops *ls, Block *b, const RowGroups *r, Panels where) {
-    Ex number = e_int(0), before = e_int(0), tiles = e_int(0); // number: of the first tile here, among all that a panel meets
-    for (int i = 0; i < r->n && t->ahead; i++) tiles = e_add(tiles, r->g[i].count);
+    Ex number = e_int(0), before = e_int(0), tiles = tiles_of_rows(r); // number: of the first tile here, among all that a panel meets
     for (int i = 0; i < t->nouter && t->ahead; i++) number = e_add(e_mul(number, t->outer[i]->extent), t->outer[i]);
     for (int i = 0; i < r->n; i++) {
         const RowGroup *g = &r->g[i];
@@ -233,14 +237,6 @@ static bool keep_partial(Tiling *t) {
     return true;
 }
 
-static bool guarded(const Contraction *c, Ex var) {
-    for (int i = 0; i < c->nguard; i++)
-        if (e_uses(c->guard[i].e, var)) return true;
-    return false;
-}
-
-static double max2(double a, double b) { return a > b ? a : b; }
-
 static bool is_constant(const Buf *b) { return b->kind == B_WEIGHT && b->data; }
 
 // Of the two extents of a matrix product, the smaller one: elements of the result that share one of an operand.
@@ -264,10 +260,11 @@ static void block_sum(Tiling *t) {
     if (t->inner || t->root->rows || t->nk == 0 || t->a_lanes || t->k[0] == t->pattern_by) return;
     bool constant = is_constant(t->buf[0]) || is_constant(t->buf[1]);
     double inner = steps(t, 1), all = steps(t, 0);
-    if (!constant && guarded(t->whole, t->korder[0])) return; // how the guard is met is a matter of the form
+    if (!constant && tile_guarded(t->whole, t->korder[0])) return; // how the guard is met is a matter of the form
     if (rows >= ROWS && all > LONG && !constant && n > 0 && tile_extent(t->korder[0]) > 0) {
         // of whole steps of the first variable: whether it is one run with the next ones is a matter of the form
-        int64_t first = tile_extent(t->korder[0]), chunk = (int64_t)max2(1, STEPS * (double)first / all), parts = (first + chunk - 1) / chunk;
+        double each = all / (double)tile_extent(t->korder[0]);
+        int64_t first = tile_extent(t->korder[0]), chunk = each > STEPS ? 1 : (int64_t)(STEPS / each), parts = (first + chunk - 1) / chunk;
         t->kchunk = (first + parts - 1) / parts * (n / first);
     } else if (rows >= ROWS && all > LONG && (constant || inner <= LONG)) {
         t->kchunk = inner > STEPS ? 1 : (int64_t)(STEPS / inner);

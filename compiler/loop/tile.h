@@ -92,6 +92,7 @@ int64_t tile_extent(Ex var);        // -1: symbolic
 int64_t tile_guess(Ex var);         // the extent; of a symbolic one a guess, for costs
 void tile_sort(Ex off, Ex *var, int n); // the longest stride in off first
 void tile_fuse(Tiling *t, Ex *var, int *n, bool sum); // neighbours that are one run in every address become one
+bool tile_guarded(const Contraction *c, Ex var); // whether a guard of c depends on var
 bool tile_parallel(const Tiling *t);// enough work for threads
 
 // loop/tile_path.c: the element of root->expr that element c->out of the reduce lands in; false: not one to one

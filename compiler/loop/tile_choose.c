@@ -57,7 +57,7 @@ void tile_sort(Ex off, Ex *var, int n) {
         }
 }
 
-static bool in_guard(const Contraction *c, Ex var) {
+bool tile_guarded(const Contraction *c, Ex var) {
     for (int i = 0; i < c->nguard; i++)
         if (e_uses(c->guard[i].e, var)) return true;
     return false;
@@ -69,7 +69,7 @@ static bool is_run(Ex off, Ex u, Ex v) { return tile_stride(off, u) == e_mul(til
 void tile_fuse(Tiling *t, Ex *var, int *n, bool sum) {
     for (int i = 0; i + 1 < *n;) {
         Ex u = var[i], v = var[i + 1];
-        bool ok = is_run(t->off[0], u, v) && !tile_fixed(t, u) && !tile_fixed(t, v) && !in_guard(&t->c, u) && !in_guard(&t->c, v) && t->nfused < 32;
+        bool ok = is_run(t->off[0], u, v) && !tile_fixed(t, u) && !tile_fixed(t, v) && !tile_guarded(&t->c, u) && !tile_guarded(&t->c, v) && t->nfused < 32;
         if (sum) ok = ok && (t->pack || is_run(t->off[1], u, v));
         else ok = ok && is_run(t->out_off, u, v) && (tile_extent(v) < 0 || tile_extent(u) >= 0);
         if (!ok) {
@@ -268,10 +268,10 @@ static double lane_operand(Tiling *t, double *more) {
 static void long_innermost(const Contraction *c, Ex *k, int n) {
     enum { SHORT = 16 };
     int64_t last = n > 1 ? tile_extent(k[n - 1]) : 0;
-    if (last <= 0 || last > SHORT || !in_guard(c, k[n - 1])) return;
+    if (last <= 0 || last > SHORT || !tile_guarded(c, k[n - 1])) return;
     for (int i = n - 2; i >= 0; i--) {
         Ex v = k[i];
-        if (tile_extent(v) < last || in_guard(c, v)) continue;
+        if (tile_extent(v) < last || tile_guarded(c, v)) continue;
         memmove(&k[i], &k[i + 1], sizeof v * (size_t)(n - 1 - i));
         k[n - 1] = v;
         return;
