@@ -10,6 +10,7 @@ static const double FULL = 1.05;   // a tile that takes every register: gcc spil
 static const double GATHER = 1.5;  // cycles of packing an element where lanes are not neighbours
 static const double NARROW = 1.12; // vectors of half of the registers' width: twice the instructions
 static const double BLOCK = 256;   // steps of a block of a long sum
+static const double EDGES = 1.5, OPEN_EDGES = 1; // guards at each load where a tile is not all inside: among many patterns; at the ends of open rows
 enum { LINE = 64, WAY = 4096, WAYS = 8 }; // of the first-level cache, bytes
 
 Ex tile_stride(Ex e, Ex var) {
@@ -312,7 +313,8 @@ static double choose_row(Tiling *t, double scale) {
         s.row = i < 0 ? NULL : t->outer[i];
         s.form.row = i < 0 ? -1 : i;
         if (!classify_guards(&s, &hard)) continue;
-        double c = choose_tile(&s, scale * (hard ? 1.5 : 1)) * (hard ? 1.5 : 1);
+        const double tested = !hard ? 1 : s.row && tile_extent(s.row) < 0 ? OPEN_EDGES : EDGES;
+        double c = choose_tile(&s, scale * tested) * tested;
         if (s.row && tile_is_batch(&t->c, s.row)) c *= 4;
         if (c < best * 0.97) best = c, pick = s;
     }
