@@ -196,24 +196,26 @@ static Val *select_of(Graph *g, Val *v) {
 
 // ---- maps of expanded operands -------------------------------------------------------------------------
 
-// Operands that are all expanded from one shape, or splats: the map is done before it is expanded.
+// Operands that are all expanded, or splats: the map is done before it is expanded along the axes that none of them has.
 static Val *before_expand(Graph *g, Val *v) {
     const Node *n = v->node;
-    Val *in[3], *model = NULL;
+    Ex shape[MAX_RANK];
+    Val *in[3];
     Scalar s;
-    for (int i = 0; i < n->nin; i++) {
-        const Node *m = n->in[i]->node;
-        if (is_splat(n->in[i], &s)) continue;
-        if (m->op != P_expand || (model && !val_same_shape(model, m->in[0]))) return NULL;
-        model = m->in[0];
+    bool any = false, less = false;
+    for (int i = 0; i < v->rank; i++) shape[i] = e_int(1);
+    for (int k = 0; k < n->nin; k++) {
+        const Node *m = n->in[k]->node;
+        if (is_splat(n->in[k], &s)) continue;
+        if (m->op != P_expand) return NULL;
+        any = true;
+        for (int i = 0; i < v->rank; i++)
+            if (!e_is(m->in[0]->shape[i], 1)) shape[i] = v->shape[i];
     }
-    if (!model) return NULL;
-    for (int i = 0; i < v->rank; i++)
-        if (model->shape[i] != v->shape[i] && !e_is(model->shape[i], 1)) return NULL;
-    for (int i = 0; i < n->nin; i++) {
-        bool splat = is_splat(n->in[i], &s);
-        in[i] = splat ? splat_of(g, n->in[i]->dt, model->rank, model->shape, s) : n->in[i]->node->in[0];
-    }
+    for (int i = 0; i < v->rank; i++) less |= shape[i] != v->shape[i];
+    if (!any || !less) return NULL;
+    for (int k = 0; k < n->nin; k++)
+        in[k] = is_splat(n->in[k], &s) ? splat_of(g, n->in[k]->dt, v->rank, shape, s) : b_expand(g, n->in[k]->node->in[0], shape);
     return b_expand(g, simplify_value(g, b_map(g, (Fn)n->fn, v->dt, n->nin, in)), v->shape);
 }
 
