@@ -170,10 +170,12 @@ static void look_ahead(Tiling *t, Block *b, const RowGroups *r) {
     int64_t item = (int64_t)dt_size(t->dt), chunk = tile_extent(t->k[0]);
     if (t->kblock) chunk = chunk - (chunk - 1) / t->kchunk * t->kchunk; // of the last block, which is the shortest
     double lines = steps(t, 1) * (double)(chunk * tile_width(t) * item) / 64;
-    if (tiles < (t->mr > 1 ? 1 : 2) || (double)tiles > lines || steps(t, 0) * (double)(tile_guess(t->lane) * item) < t->target->l1) return;
+    Ex count = tiles_in(t, r);
+    const bool open = !e_is_const(count, &tiles);
+    if (tiles < (t->mr > 1 ? 1 : 2) || (!open && (double)tiles > lines) || steps(t, 0) * (double)(tile_guess(t->lane) * item) < t->target->l1) return;
     t->ahead_steps = (int64_t)steps(t, 1) * chunk;
-    Ex count = tiles_in(t, r), each = e_div(e_int((int64_t)lines), e_max(e_int(1), count));
-    t->ahead = bind(t, b, "ahead", e_is_const(count, &tiles) ? each : e_min(each, e_int(t->ahead_steps)));
+    Ex each = e_div(e_int((int64_t)lines), e_max(e_int(1), count));
+    t->ahead = bind(t, b, "ahead", open ? e_min(each, e_int(t->ahead_steps)) : each);
     t->near = 2 * 64 * lines <= t->target->l1;
 }
 
