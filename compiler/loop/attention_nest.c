@@ -30,7 +30,7 @@ typedef struct {
     Ex from[2], to[2];
 } Nest;
 
-enum { M, L, ALPHA, NSTAT }; // ALPHA: what the earlier sums are multiplied by; with one block and at the end 1/l
+enum { M, L, ALPHA, NEXT, PART, NSTAT }; // ALPHA: what the earlier sums are multiplied by; with one block and at the end 1/l; NEXT, PART: m and l of the block
 
 static Sx *number(const Nest *n, double x) { return sx_num(n->dt, (Scalar){.f = x}); }
 
@@ -246,14 +246,17 @@ static Local *array(Nest *n, Block *b, const char *stem, double x) {
     return v;
 }
 
-// The lanes of an array put together, in order.
+// The lanes of an array put together, by halves.
 static Local *across(Nest *n, Block *b, Local *v, bool sum) {
+    for (int w = CHUNK / 2; w > 0; w /= 2) {
+        Ex j = fresh(n, "j", e_int(w));
+        Block *half = over(b, j, e_int(0), e_int(w));
+        if (j->kind != X_VAR) j = e_int(0);
+        Sx *one = sx_local(v, j), *other = sx_local(v, e_add(j, e_int(w)));
+        append(half, (Stmt){.kind = ST_SET, .local = v, .e = j, .value = sum ? fn2(n, FN_add, one, other) : greater(n, one, other)});
+    }
     Local *x = local_new(n->l, "t", n->dt, 0, false);
     append(b, (Stmt){.kind = ST_LET, .local = x, .value = sx_local(v, e_int(0))});
-    Ex j = fresh(n, "j", e_int(CHUNK));
-    Sx *lane = sx_local(v, j);
-    append(for_loop(b, j, e_int(1), e_int(CHUNK), 1, NULL),
-           (Stmt){.kind = ST_SET, .local = x, .value = sum ? fn2(n, FN_add, sx_local(x, NULL), lane) : greater(n, sx_local(x, NULL), lane)});
     return x;
 }
 
@@ -272,8 +275,9 @@ static Local *greatest(Nest *n, Block *b, bool have, const Ex *out) {
             score(n, in, have, out, top, j, e_add(e_scale(chunk, CHUNK), j));
         }
         if (!whole_chunks(n)) {
-            Ex first = e_scale(e_div(n->nt, e_int(CHUNK)), CHUNK), t = fresh(n, "key", e_add(n->nt, e_int(CHUNK)));
-            score(n, for_loop(b, t, first, n->nt, 1, NULL), have, out, top, e_int(0), t);
+            Ex first = e_scale(e_div(n->nt, e_int(CHUNK)), CHUNK), left = e_mod(n->nt, e_int(CHUNK));
+            j = fresh(n, "j", left);
+            score(n, over(b, j, e_int(0), left), have, out, top, j->kind == X_VAR ? j : e_int(0), j->kind == X_VAR ? e_add(first, j) : first);
         }
     }
     if (!whole_chunks(n)) { // up to a whole chunk: exp gives 0
@@ -295,11 +299,27 @@ static Sx *inverse(const Nest *n, Sx *l) {
     return pick(n, FN_eq, l, number(n, 0), none, fn2(n, FN_div, number(n, 1), l));
 }
 
-static void softmax(Nest *n, Block *b, bool have, const Ex *out) {
-    b = over(b, n->r, e_int(0), n->nr);
+// What exp(s - m) takes for m: a row of -inf has no number to subtract.
+static Sx *subtrahend(const Nest *n, Block *b, Sx *m) { return sx_let(n->l, b, pick(n, FN_eq, m, number(n, -INFINITY), number(n, 0), m)); }
+
+// m, l and the factor of the sums so far after a block, of all rows side by side.
+static void rescale(Nest *n, Block *b) {
+    Block *up = b;
+    b = block_new(up);
+    Sx *m = sx_let(n->l, b, stat(n, NEXT));
+    Sx *alpha = sx_let(n->l, b, fn1(n, FN_exp, fn2(n, FN_sub, stat(n, M), subtrahend(n, b, m))));
+    store(b, n->stat, stat_at(L, n->r), fn2(n, FN_add, fn2(n, FN_mul, stat(n, L), alpha), stat(n, PART)));
+    store(b, n->stat, stat_at(M, n->r), m);
+    store(b, n->stat, stat_at(ALPHA, n->r), alpha);
+    append(up, n->r->kind == X_VAR ? (Stmt){.kind = ST_FOR, .var = n->r, .lo = e_int(0), .hi = n->nr, .step = 1, .simd = true, .body = b->first}
+                                   : (Stmt){.kind = ST_BLOCK, .body = b->first});
+}
+
+static void softmax(Nest *n, Block *up, bool have, const Ex *out) {
+    Block *b = over(up, n->r, e_int(0), n->nr);
     Sx *m = sx_local(greatest(n, b, have, out), NULL);
     if (n->stream) m = sx_let(n->l, b, greater(n, m, stat(n, M)));
-    Sx *use = sx_let(n->l, b, pick(n, FN_eq, m, number(n, -INFINITY), number(n, 0), m));
+    Sx *use = subtrahend(n, b, m);
     Local *part = array(n, b, "part", 0);
     Ex j = fresh(n, "j", e_int(CHUNK)), chunk = fresh(n, "chunk", e_ceil_div(n->nt, e_int(CHUNK)));
     Ex at = score_at(n, e_add(chunk->kind == X_VAR ? e_scale(chunk, CHUNK) : e_int(0), j));
@@ -312,10 +332,9 @@ static void softmax(Nest *n, Block *b, bool have, const Ex *out) {
         store(b, n->stat, stat_at(ALPHA, n->r), inverse(n, l));
         return;
     }
-    Sx *alpha = sx_let(n->l, b, fn1(n, FN_exp, fn2(n, FN_sub, stat(n, M), use)));
-    store(b, n->stat, stat_at(L, n->r), fn2(n, FN_add, fn2(n, FN_mul, stat(n, L), alpha), l));
-    store(b, n->stat, stat_at(M, n->r), m);
-    store(b, n->stat, stat_at(ALPHA, n->r), alpha);
+    store(b, n->stat, stat_at(NEXT, n->r), m);
+    store(b, n->stat, stat_at(PART, n->r), l);
+    rescale(n, up);
 }
 
 // ---- values -------------------------------------------------------------------------------------
