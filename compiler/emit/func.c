@@ -308,7 +308,9 @@ bool put_parallel(Emit *e, Text *t, const Stmt *s, int indent) {
     put_ex(e, t, e_ceil_div(e_sub(s->hi, s->lo), e_int(s->step)));
     put(t, ";\n#ifdef _OPENMP\n");
     indent_by(t, indent + 1);
-    put(t, "if (threads > 1 && count_ > 1) {\n#pragma omp parallel num_threads(threads)%s\n", u->status ? " reduction(max : st)" : "");
+    put(t, "if (threads > 1 && count_ > 1");
+    if (s->work) put(t, " && "), put_ex(e, t, s->work), put(t, " >= %d", THREAD_WORK);
+    put(t, ") {\n#pragma omp parallel num_threads(threads)%s\n", u->status ? " reduction(max : st)" : "");
     indent_by(t, indent + 2);
     put(t, "{\n");
     indent_by(t, indent + 3);

@@ -472,6 +472,7 @@ static void make_parallel(Stmt *s) {
     int64_t n;
     for (; s && s->kind == ST_FOR && !s->next; s = s->body) {
         if (!first) first = s;
+        if (threads_can_merge(first)) break;
         if (e_is_const(s->hi, &n) && n > 1) {
             s->parallel = true;
             return;

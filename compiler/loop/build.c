@@ -190,6 +190,7 @@ void stmt_each_ex(Stmt *s, ExVisit *f, void *ctx) {
         if (s->lo) f(&s->lo, ctx);
         if (s->hi) f(&s->hi, ctx);
         if (s->e) f(&s->e, ctx);
+        if (s->work && s->kind == ST_FOR) f(&s->work, ctx);
         each_range(s->nguard, &s->guard, f, ctx);
         for (int i = 0; i < s->narg; i++) f(&s->args[i], ctx);
         sx_each_ex(s->value, f, ctx);

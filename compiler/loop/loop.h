@@ -101,6 +101,7 @@ typedef enum {
     ST_PREFETCH // the line of buf[e] will be read soon; fn: 3 into the first level, 2 into the second
 } StKind;
 typedef struct Stmt Stmt;
+enum { THREAD_WORK = 1 << 17 }; // operations that are worth entering a parallel region
 struct Stmt {
     StKind kind;
     Stmt *next, *body, *els;
@@ -117,7 +118,7 @@ struct Stmt {
     const Range *guard;
     int nbuf, nread; Buf **bufs; // ST_CALL; ST_COMMENT: alive from here on
     int narg; Ex *args;
-    Ex work;              // ST_FUNC: its multiply-adds, where it is a sum of products
+    Ex work;              // ST_FUNC: its multiply-adds, where it is a sum of products; ST_FOR: in parallel where it is THREAD_WORK; NULL: always
     bool checked, heap, ctx; // ST_CALL
 };
 typedef struct Block Block; // statements being appended, with what is known there
@@ -282,6 +283,9 @@ void nest_lanes(Lower *l, Stmt *list, Stmt *loops); // loops: those over the ele
 bool rows_lower(Lower *l, int first, Block *b);
 // loop/parts.c: long float sums of a tree in parts
 void sum_parts(Lower *l, Stmt *list);
+// loop/threads.c: parallel loops of few iterations take the next ones with them, those of open sizes get their work
+void threads(const Program *p, Stmt *list);
+bool threads_can_merge(const Stmt *loop);
 // loop/control.c: if, loop, call, sort, scan, scatter
 void lower_node(Lower *l, Node *n, Block *b);
 void lower_graph(Lower *l, Block *b);

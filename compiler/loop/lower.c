@@ -184,6 +184,7 @@ Program *lower(Graph *g, const Options *opt) {
     p->body = l->main->first;
     updates_last(&p->body);
     if (!opt || !opt->exact) sum_parts(l, p->body);
+    threads(p, p->body);
     pack_share(p);
     plan(p, opt);
     return p;

@@ -208,8 +208,8 @@ static bool enough(const Stmt *s, int64_t least) {
 // The outermost loop with iterations for many threads, else for two.
 static Stmt *mark_parallel(const Tiling *t, const Loops *ls) {
     if (!tile_parallel(t) || t->root->rows) return NULL;
-    bool batch = ls->n > 1 && ((t->nouter && ls->loop[0]->var == t->outer[0]) || (t->nbatch && ls->loop[0]->var == t->batch[0]));
-    if (batch && tile_extent(ls->loop[0]->var) < 0 && enough(ls->loop[1], 4)) { // a symbolic batch may be one
+    bool batch = ls->n > 1 && tile_is_batch(&t->c, ls->loop[0]->var);
+    if (batch && enough(ls->loop[1], 4) && !threads_can_merge(ls->loop[0])) { // it may be one
         ls->loop[1]->parallel = true;
         return ls->loop[1];
     }

@@ -528,13 +528,22 @@ static Ex least_pair(Ex e, Term t) {
     return NULL;
 }
 
-// e >= 0 by putting bounds for minima and maxima: -min(x, y) is at least -x and -y.
+// k*div(x, c) replaced by what it is at least, where c divides k: c*div(x, c) lies between x - c + 1 and x. NULL: no such term.
+static Ex least_quotient(Ex e, Term t) {
+    int64_t c;
+    if (t.m->kind != X_DIV || !e_is_const(t.m->a[1], &c) || c <= 0 || t.k % c) return NULL;
+    Ex x = t.k > 0 ? e_sub(t.m->a[0], e_int(c - 1)) : t.m->a[0];
+    return e_add(e_sub(e, e_scale(t.m, t.k)), e_scale(x, t.k / c));
+}
+
+// e >= 0 by putting bounds for minima, maxima and quotients: -min(x, y) is at least -x and -y.
 static bool ge0_bounded(Ex e, int depth) {
     if (e->lo >= 0) return true;
     if (depth == 0 || e->kind != X_SUM) return false;
     for (int i = 0; i < e->n; i++) {
         Term t = e->t[i];
         Ex pair = t.m->kind == X_MIN && t.k > 0 ? least_pair(e, t) : NULL;
+        if (!pair) pair = least_quotient(e, t);
         if (pair && ge0_bounded(pair, depth - 1)) return true;
         if (t.m->kind != (t.k < 0 ? X_MIN : X_MAX)) continue;
         if (ge0_bounded(instead(e, t, t.m->a[0]), depth - 1) || ge0_bounded(instead(e, t, t.m->a[1]), depth - 1)) return true;

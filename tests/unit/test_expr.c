@@ -75,3 +75,12 @@ Test(expr, evaluation_agrees_with_substitution) {
         cr_assert(e->lo <= c && c <= e->hi, "%s", e_str(e));
     }
 }
+
+Test(expr, sides_halved_and_doubled_again_are_no_shorter) {
+    Ex half = e_ceil_div(N, e_int(2)), quarter = e_ceil_div(half, e_int(2)), eighth = e_ceil_div(quarter, e_int(2));
+    cr_assert_eq(e_max(N, e_scale(half, 2)), e_scale(half, 2));
+    cr_assert_eq(e_max(e_scale(eighth, 8), N), e_scale(eighth, 8));
+    cr_assert(e_le(e_scale(e_div(N, e_int(3)), 3), N));
+    cr_assert(!e_le(e_scale(half, 2), N));
+    cr_assert(!e_le(N, e_scale(e_div(N, e_int(2)), 2)));
+}
