@@ -11,14 +11,6 @@ static bool is_vector(const Stmt *s) {
     return s->kind == ST_SET && (s->local->vector || (s->value->kind == SX_LOCAL && s->value->local->vector));
 }
 
-static const char *vector_type(Emit *e, DType dt, int lanes) {
-    const char *s = intern(arena_printf("%s %d", dt_name(dt), lanes));
-    for (int i = 0; i < e->nvec; i++)
-        if (e->vec[i] == s) return arena_printf("cnn_%sx%d", dt_name(dt), lanes);
-    PUSH(e->vec, e->nvec, e->cap_vec, s);
-    return arena_printf("cnn_%sx%d", dt_name(dt), lanes);
-}
-
 // An accumulator plus dot2 or dot4 of two operands, of which one may be the same for all lanes.
 static void put_dot(Emit *e, Text *t, const Local *acc, const Sx *x) {
     const char *name = arena_printf("cnn_%s_x%d", fn_info[x->fn].name, acc->lanes);

@@ -14,7 +14,8 @@ typedef struct {
     const char *family;   // prefix of the nests' functions, which programs of one file share
     Text funcs, main;     // outlined functions; the body of run
     const char **need; int nneed, cap_need;
-    const char **vec; int nvec, cap_vec; // vector types in use: "float 8"
+    const char **vec; int nvec, cap_vec; // vector types in use: "f32 8"
+    const char **vecfn; int nvecfn, cap_vecfn; // functions of vectors in use: "cnn_expf 8", after those that they call
     int nfunc, npart, nnest; // functions; loops over threads; nests, of which identical ones share a function
     Text profile;         // --profile: rows of its table, one for each nest
     NameTable shared;     // functions by their share_key
@@ -61,11 +62,16 @@ int program_symbols(const Program *p, Ex **sym); // the input shapes' symbols in
 void put_functions(const Emit *e, Text *t);     // the outlined functions
 void put_top(Emit *e, Text *t, const char *header); // comment, includes; every needed part is known by then
 void put_parts(Emit *e, Text *t);
-void put_vectors(Emit *e, Text *t);
 const char *file_stem(const char *path);
 const char *with_ending(const char *path, const char *ending);
 void text_replace(Text *t, const char *mark, const char *by);
 const char *runtime_text(const char *part);
+const char *runtime_needs(const char *part);    // the parts it calls, with spaces between
+
+// emit/vector.c
+const char *vector_type(Emit *e, DType dt, int lanes);
+void need_vector(Emit *e, const char *part, int lanes); // a function of the runtime, for vectors of so many
+void put_vectors(Emit *e, Text *t);              // types and functions
 
 // emit/train_io.c: of --train: the table of parameters and their first values, checkpoints, export
 void put_param_table(Emit *e, Text *t, const Params *p);

@@ -17,6 +17,8 @@ static const struct RuntimePart *find_part(const char *name) {
 
 const char *runtime_text(const char *part) { return find_part(part)->text; }
 
+const char *runtime_needs(const char *part) { return find_part(part)->deps; }
+
 // Adds what the needed parts need, until nothing is new.
 static void close_needs(Emit *e) {
     for (int i = 0; i < e->nneed; i++) {
@@ -41,35 +43,6 @@ static bool needs(const Emit *e, const char *part) {
 void put_parts(Emit *e, Text *t) {
     for (int i = 0; i < runtime_nparts; i++)
         if (strcmp(runtime_parts[i].name, "abi") && strcmp(runtime_parts[i].name, "train_abi") && needs(e, runtime_parts[i].name)) put(t, "%s\n", runtime_parts[i].text);
-}
-
-// Vector types: GNU's where there are any, else arrays and a loop over the lanes.
-void put_vectors(Emit *e, Text *t) {
-    if (!e->nvec) return;
-    put(t, "#if defined(__GNUC__) && !defined(__TINYC__) && !defined(CNN_PORTABLE)\n");
-    for (int i = 0; i < e->nvec; i++) {
-        char name[32];
-        int lanes = 0;
-        sscanf(e->vec[i], "%31s %d", name, &lanes);
-        DType dt = dt_from_name(name);
-        int size = (int)dt_size(dt) * lanes;
-        put(t, "typedef %s cnn_%sx%d __attribute__((vector_size(%d)));\n", c_type(dt), name, lanes, size);
-        put(t, "typedef %s cnn_%sx%du __attribute__((vector_size(%d), aligned(%zu), may_alias));\n", c_type(dt), name, lanes, size, dt_size(dt));
-    }
-    put(t, "#define CNN_LANES(n)\n#define CNN_L(v) v\n#define CNN_V(type, p) (*(type *)(p))\n#define CNN_SPLAT(type, x) ((x) - (type){0})\n"
-           "#define CNN_PICK(type, c, x, y) ((type)(((__typeof__(c))CNN_SPLAT(type, x) & (c)) | ((__typeof__(c))CNN_SPLAT(type, y) & ~(c))))\n"
-           "#define CNN_MAX(type, x, y) CNN_PICK(type, ((x) > (y)) | ((x) != (x)), x, y) /* NaN propagates */\n"
-           "#define CNN_MIN(type, x, y) CNN_PICK(type, ((x) < (y)) | ((x) != (x)), x, y)\n"
-           "#define CNN_PREFETCH(p, near) __builtin_prefetch(p, 0, near)\n#else\n");
-    for (int i = 0; i < e->nvec; i++) {
-        char name[32];
-        int lanes = 0;
-        sscanf(e->vec[i], "%31s %d", name, &lanes);
-        put(t, "typedef %s cnn_%sx%d[%d];\n", c_type(dt_from_name(name)), name, lanes, lanes);
-    }
-    put(t, "#define CNN_LANES(n) for (int lane = 0; lane < (n); lane++)\n#define CNN_L(v) v[lane]\n#define CNN_V(type, p) (p)[lane]\n"
-           "#define CNN_SPLAT(type, x) (x)\n#define CNN_MAX(type, x, y) ((x) > (y) || (x) != (x) ? (x) : (y))\n"
-           "#define CNN_MIN(type, x, y) ((x) < (y) || (x) != (x) ? (x) : (y))\n#define CNN_PREFETCH(p, near) ((void)0)\n#endif\n\n");
 }
 
 void put_top(Emit *e, Text *t, const char *header) {

@@ -369,7 +369,15 @@ static void put_fn(Emit *e, Text *t, const Sx *x) {
     for (int i = 0; i < x->n; i++) a[i] = operand(e, x->a[i]);
     if (fn == FN_cast || fn == FN_castsat) { put_cast(e, t, dt, x->a[0], fn == FN_cast); return; }
     if (fn == FN_bitcast) { put_bitcast(e, t, dt, x->a[0]); return; }
+    if (vector_lanes(x) && (fn == FN_eq || fn == FN_lt || fn == FN_le)) {
+        put(t, "%s %s %s", a[0], fn == FN_eq ? "==" : fn == FN_lt ? "<" : "<=", a[1]);
+        return;
+    }
     if (fn == FN_eq || fn == FN_lt || fn == FN_le) { put_compare(e, t, fn, x, a); return; }
+    if (fn == FN_select && vector_lanes(x->a[0])) {
+        put(t, "CNN_PICK(cnn_%sx%d, %s, %s, %s)", dt_name(dt), vector_lanes(x->a[0]), a[0], a[1], a[2]);
+        return;
+    }
     if (fn == FN_select) { put(t, "%s ? %s : %s", a[0], a[1], a[2]); return; }
     if (fn == FN_isnan) { put(t, "(uint8_t)(%s != %s)", a[0], a[0]); return; }
     if (fn == FN_isinf) { put_float_fn(e, t, fn, x->a[0]->dt == F64, x->n, a); return; }
@@ -379,6 +387,11 @@ static void put_fn(Emit *e, Text *t, const Sx *x) {
     if (lanes && (fn == FN_max || fn == FN_min)) put(&s, "CNN_%s(cnn_%sx%d, %s, %s)", fn == FN_max ? "MAX" : "MIN", dt_name(dt), lanes, a[0], a[1]);
     else if (fn <= FN_div) put(&s, "%s %c %s", a[0], "+-*/"[fn], a[1]);
     else if (fn == FN_neg) put(&s, "-%s", a[0]);
+    else if (lanes) {
+        const char *part = arena_printf("cnn_%sf", fn_info[fn].name);
+        need_vector(e, part, lanes);
+        put(&s, "CNN_FN(%s, %d)(%s)", part, lanes, a[0]);
+    }
     else put_float_fn(e, &s, fn, dt == F64, x->n, a);
     if (is_half(dt)) {
         Text code = {0};

@@ -228,6 +228,16 @@ Sx *tile_finished(const Tiling *t, Block *b, Sx *sum) {
     return gen(t->l, b, t->root->expr, t->out_idx);
 }
 
+// What there is of vectors: plain arithmetic, and those functions of the runtime that neither test nor convert.
+static bool has_vectors(const Sx *x) {
+    if (x->fn <= FN_max) return x->fn != FN_mod && x->fn != FN_fmod;
+    return x->fn == FN_neg || (x->dt == F32 && (x->fn == FN_exp || x->fn == FN_sigmoid || x->fn == FN_tanh || x->fn == FN_erf || x->fn == FN_abs));
+}
+
+static bool is_comparison(const Tiling *t, const Sx *x) {
+    return x->kind == SX_FN && (x->fn == FN_eq || x->fn == FN_lt || x->fn == FN_le) && x->a[0]->dt == t->dt;
+}
+
 // A scalar epilogue statement's value along the lanes of a vector.
 static bool vectorizable(const Tiling *t, const Sx *x) {
     switch (x->kind) {
@@ -239,9 +249,7 @@ static bool vectorizable(const Tiling *t, const Sx *x) {
     }
     case SX_FN:
         if (!dt_is_float(t->dt)) return false;
-        if (x->dt != t->dt || x->fn > FN_max || x->fn == FN_mod || x->fn == FN_fmod) {
-            if (x->dt != t->dt || x->fn != FN_neg) return false;
-        }
+        if (!is_comparison(t, x) && (x->dt != t->dt || (x->fn == FN_select ? !is_comparison(t, x->a[0]) : !has_vectors(x)))) return false;
         for (int i = 0; i < x->n; i++)
             if (!vectorizable(t, x->a[i])) return false;
         return true;
@@ -254,6 +262,14 @@ static bool is_wide(const Sx *x) {
     for (int i = 0; i < x->n; i++)
         if (is_wide(x->a[i])) return true;
     return false;
+}
+
+// Whether lanes are chosen by comparisons of lanes.
+static bool chooses_lanes(const Sx *x) {
+    if (x->kind == SX_FN && x->fn == FN_select && !is_wide(x->a[0])) return false;
+    for (int i = 0; i < x->n; i++)
+        if (!chooses_lanes(x->a[i])) return false;
+    return true;
 }
 
 static void widen(const Tiling *t, Sx *x) {
@@ -273,6 +289,7 @@ Stmt *tile_epilogue(Tiling *t, Block *up, Local *sum, int n, const Ex *var, cons
         if ((s->kind != ST_LET && s->kind != ST_STORE) || !s->value || !vectorizable(t, s->value)) return NULL;
     for (Stmt *s = b->first; s; s = s->next) {
         widen(t, s->value);
+        if (!chooses_lanes(s->value)) return NULL;
         if (s->kind == ST_LET && is_wide(s->value)) s->local->vector = true, s->local->lanes = t->lanes;
     }
     if (!x->local->vector) return NULL;
