@@ -66,6 +66,7 @@ const char *file_stem(const char *path);
 const char *with_ending(const char *path, const char *ending);
 void text_replace(Text *t, const char *mark, const char *by);
 const char *runtime_text(const char *part);
+bool has_part(const Emit *e, const char *part); // whether the C file has it
 const char *runtime_needs(const char *part);    // the parts it calls, with spaces between
 
 // emit/vector.c

@@ -34,7 +34,7 @@ static void close_needs(Emit *e) {
     }
 }
 
-static bool needs(const Emit *e, const char *part) {
+bool has_part(const Emit *e, const char *part) {
     for (int i = 0; i < e->nneed; i++)
         if (!strcmp(e->need[i], part)) return true;
     return false;
@@ -42,7 +42,7 @@ static bool needs(const Emit *e, const char *part) {
 
 void put_parts(Emit *e, Text *t) {
     for (int i = 0; i < runtime_nparts; i++)
-        if (strcmp(runtime_parts[i].name, "abi") && strcmp(runtime_parts[i].name, "train_abi") && needs(e, runtime_parts[i].name)) put(t, "%s\n", runtime_parts[i].text);
+        if (strcmp(runtime_parts[i].name, "abi") && strcmp(runtime_parts[i].name, "train_abi") && has_part(e, runtime_parts[i].name)) put(t, "%s\n", runtime_parts[i].text);
 }
 
 void put_top(Emit *e, Text *t, const char *header) {
@@ -54,11 +54,11 @@ void put_top(Emit *e, Text *t, const char *header) {
     put(t, "   Compile with -std=gnu11 -O3 -march=native -ffp-contract=fast -fno-math-errno -fno-trapping-math -fopenmp\n"
            "   (the results do not depend on them but for rounding). */\n");
     put(t, "#include \"%s\"\n", header);
-    if (needs(e, "#math")) put(t, "#include <math.h>\n");
-    if (needs(e, "#time")) put(t, "#include <time.h>\n");
-    if (needs(e, "#string")) put(t, "#include <string.h>\n");
-    if (needs(e, "#dot")) put(t, "#if defined(__SSE2__) && !defined(CNN_PORTABLE)\n#include <immintrin.h>\n#endif\n");
-    if (needs(e, "cnn_example"))
+    if (has_part(e, "#math")) put(t, "#include <math.h>\n");
+    if (has_part(e, "#time")) put(t, "#include <time.h>\n");
+    if (has_part(e, "#string")) put(t, "#include <string.h>\n");
+    if (has_part(e, "#dot")) put(t, "#if defined(__SSE2__) && !defined(CNN_PORTABLE)\n#include <immintrin.h>\n#endif\n");
+    if (has_part(e, "cnn_example"))
         put(t, "#include <stdio.h>\n#include <stdlib.h>\n#include <string.h>\n#if defined(__unix__) || defined(__APPLE__)\n#include <fcntl.h>\n#include <sys/mman.h>\n"
                "#include <sys/stat.h>\n#include <unistd.h>\n#endif\n");
     put(t, "#ifdef _OPENMP\n#include <omp.h>\n#define CNN_THREAD (size_t)omp_get_thread_num()\n"
@@ -74,7 +74,7 @@ void put_top(Emit *e, Text *t, const char *header) {
     }
     if (e->apart && !e->opt->multi_target)
         put(t, "#if defined(__GNUC__) && !defined(__clang__)\n#define CNN_APART __attribute__((noinline))\n#else\n#define CNN_APART\n#endif\n\n");
-    if (needs(e, "#simd")) // clang warns where it has no vectors for a loop; the hint is all that is meant
+    if (has_part(e, "#simd")) // clang warns where it has no vectors for a loop; the hint is all that is meant
         put(t, "#ifdef __clang__\n#pragma clang diagnostic ignored \"-Wpass-failed\"\n#endif\n#ifdef _OPENMP\n#define CNN_SIMD _Pragma(\"omp simd\")\n#else\n#define CNN_SIMD\n#endif\n\n");
 }
 

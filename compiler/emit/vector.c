@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Vectors in C: GNU's types where there are any, else arrays and a loop over the lanes. Functions of vectors are made
 // from the text of the runtime's scalar ones, which have no branches: the same operations, and so the same bits.
+// They take and give vectors by address: how those are passed depends on the processor that a caller is compiled for.
 #include "emit/emit.h"
 #include <ctype.h>
 #include <string.h>
@@ -17,7 +18,6 @@ const char *vector_type(Emit *e, DType dt, int lanes) {
 
 void need_vector(Emit *e, const char *part, int lanes) {
     const char *s = arena_printf("%s %d", part, lanes);
-    need(e, part);
     vector_type(e, F32, lanes), vector_type(e, U32, lanes);
     for (int i = 0; i < e->nvecfn; i++)
         if (!strcmp(e->vecfn[i], s)) return;
@@ -66,11 +66,6 @@ static bool is_choice(const char *s, const char *end) {
 static void put_words(Text *t, const char *s, const char *end, int lanes) {
     const char *type = "f32"; // of the statement
     while (s < end) {
-        if (s[0] == '/' && s[1] == '*') { // the scalar function has the comment
-            s = strstr(s, "*/") + 2;
-            while (*s == '\n' || *s == ' ') s++;
-            continue;
-        }
         if (!is_word(*s)) {
             put_n(t, s++, 1);
             if (s[-1] == ';') type = "f32";
@@ -80,22 +75,73 @@ static void put_words(Text *t, const char *s, const char *end, int lanes) {
         }
         size_t n = 0;
         while (is_word(s[n])) n++;
+        if (n == 6 && !strncmp(s, "return", n)) {
+            put(t, "*y_ = ");
+            s += n + 1;
+            if (is_choice(s, end)) s = put_choice(t, s, end, "f32", lanes);
+            continue;
+        }
         if (n == 5 && !strncmp(s, "float", n)) put(t, "cnn_f32x%d", lanes), type = "f32";
         else if (n == 8 && !strncmp(s, "uint32_t", n)) put(t, "cnn_u32x%d", lanes), type = "u32";
-        else if (n == 6 && !strncmp(s, "inline", n)) put(t, "inline __attribute__((always_inline))");
         else if (!strncmp(s, "cnn_", 4)) put(t, "%.*s_x%d", (int)n, s, lanes);
         else put_n(t, s, n);
         s += n;
-        if (n == 6 && !strncmp(s - n, "return", n) && is_choice(s + 1, end)) put(t, " "), s = put_choice(t, s + 1, end, "f32", lanes);
     }
 }
 
+// static inline TYPE NAME(TYPE a, TYPE b) { BODY }
+static void put_vector_function(Text *t, const char *part, int lanes) {
+    const char *s = strstr(runtime_text(part), "static inline ") + strlen("static inline "), *open = strchr(s, '('), *close = strchr(open, ')');
+    Text names = {0}, values = {0}, copies = {0};
+    put(t, "static inline __attribute__((always_inline)) void %s_x%d_(", part, lanes);
+    put_words(t, s, strchr(s, ' '), lanes);
+    put(t, " *y_");
+    for (const char *a = open + 1; a < close;) {
+        const char *end = a + strcspn(a, ",)"), *name = end;
+        while (is_word(name[-1])) name--;
+        Text type = {0};
+        put_words(&type, a, name - 1, lanes);
+        put(t, ", const %s *%.*s_", type.s, (int)(end - name), name);
+        put(&copies, "    const %s %.*s = *%.*s_;\n", type.s, (int)(end - name), name, (int)(end - name), name);
+        put(&names, "%s%.*s", names.n ? ", " : "", (int)(end - name), name);
+        put(&values, "const %s %.*s_ = (%.*s); ", type.s, (int)(end - name), name, (int)(end - name), name);
+        a = *end == ',' ? end + 2 : end;
+    }
+    put(t, ") {\n%s", copies.s);
+    put_words(t, strchr(close, '\n') + 1, s + strlen(s), lanes);
+    put(t, "#define %s_x%d(%s) __extension__({ %s", part, lanes, names.s, values.s);
+    put_words(t, s, strchr(s, ' '), lanes);
+    put(t, " y_; %s_x%d_(&y_", part, lanes);
+    for (const char *a = names.s; *a; a += *a == ',' ? 2 : 0) {
+        const size_t n = strcspn(a, ",");
+        put(t, ", &%.*s_", (int)n, a);
+        a += n;
+    }
+    put(t, "); y_; })\n");
+}
+
+static const char *part_of(const char *fn, int *lanes) {
+    const char *space = strchr(fn, ' ');
+    sscanf(space, "%d", lanes);
+    return arena_printf("%.*s", (int)(space - fn), fn);
+}
+
 static void put_vector_functions(const Emit *e, Text *t) {
+    int lanes;
     for (int i = 0; i < e->nvecfn; i++) {
-        const char *space = strchr(e->vecfn[i], ' '), *text = runtime_text(arena_printf("%.*s", (int)(space - e->vecfn[i]), e->vecfn[i]));
-        int lanes = 0;
-        sscanf(space, "%d", &lanes);
-        put_words(t, text, text + strlen(text), lanes);
+        const char *part = part_of(e->vecfn[i], &lanes);
+        put_vector_function(t, part, lanes);
+    }
+}
+
+// What they are made from, without vectors, unless it is there already.
+static void put_scalar_functions(const Emit *e, Text *t) {
+    int lanes;
+    for (int i = 0; i < e->nvecfn; i++) {
+        const char *part = part_of(e->vecfn[i], &lanes);
+        bool have = has_part(e, part);
+        for (int k = 0; k < i && !have; k++) have = !strcmp(part_of(e->vecfn[k], &lanes), part);
+        if (!have) put(t, "%s\n", runtime_text(part));
     }
 }
 
@@ -128,5 +174,7 @@ void put_vectors(Emit *e, Text *t) {
     }
     put(t, "#define CNN_LANES(n) for (int lane = 0; lane < (n); lane++)\n#define CNN_L(v) v[lane]\n#define CNN_FN(f, n) f\n#define CNN_PICK(type, c, x, y) ((c) ? (x) : (y))\n#define CNN_V(type, p) (p)[lane]\n"
            "#define CNN_SPLAT(type, x) (x)\n#define CNN_MAX(type, x, y) ((x) > (y) || (x) != (x) ? (x) : (y))\n"
-           "#define CNN_MIN(type, x, y) ((x) < (y) || (x) != (x) ? (x) : (y))\n#define CNN_PREFETCH(p, near) ((void)0)\n#endif\n\n");
+           "#define CNN_MIN(type, x, y) ((x) < (y) || (x) != (x) ? (x) : (y))\n#define CNN_PREFETCH(p, near) ((void)0)\n");
+    put_scalar_functions(e, t);
+    put(t, "#endif\n\n");
 }

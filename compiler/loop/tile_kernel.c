@@ -264,6 +264,27 @@ static bool is_wide(const Sx *x) {
     return false;
 }
 
+static void put_instead(Sx *x, const Local *v, Sx *by) {
+    for (int i = 0; i < x->n; i++)
+        if (x->a[i]->kind == SX_LOCAL && x->a[i]->local == v) x->a[i] = by;
+        else put_instead(x->a[i], v, by);
+}
+
+// Comparisons go where their results are used: those of vectors are no values of their own.
+static void inline_comparisons(const Tiling *t, Block *b) {
+    b->tail = &b->first;
+    while (*b->tail) {
+        const Stmt *s = *b->tail;
+        if (s->kind != ST_LET || !s->value || !is_comparison(t, s->value)) {
+            b->tail = &(*b->tail)->next;
+            continue;
+        }
+        for (const Stmt *u = s->next; u; u = u->next)
+            if (u->value) put_instead(u->value, s->local, s->value);
+        *b->tail = s->next;
+    }
+}
+
 // Whether lanes are chosen by comparisons of lanes.
 static bool chooses_lanes(const Sx *x) {
     if (x->kind == SX_FN && x->fn == FN_select && !is_wide(x->a[0])) return false;
@@ -285,6 +306,7 @@ Stmt *tile_epilogue(Tiling *t, Block *up, Local *sum, int n, const Ex *var, cons
     if (x->kind != SX_LOCAL) x = sx_let(t->l, b, x);
     append(b, (Stmt){.kind = ST_STORE, .buf = r->buf, .e = t->out_off, .value = x});
     stmt_each_ex(b->first, fuse_one, t);
+    inline_comparisons(t, b);
     for (const Stmt *s = b->first; s; s = s->next)
         if ((s->kind != ST_LET && s->kind != ST_STORE) || !s->value || !vectorizable(t, s->value)) return NULL;
     for (Stmt *s = b->first; s; s = s->next) {
