@@ -79,7 +79,7 @@ static Ex work_of(const Stmt *s) {
     return w;
 }
 
-// all: the operations of all the statements, where they are known; outside: how often the list runs for them.
+// all: the multiply-adds of all the statements, where it is products; outside: how often the list runs for them.
 static void visit(const Program *p, Stmt *s, Ex all, Ex outside) {
     int64_t n;
     for (; s; s = s->next) {

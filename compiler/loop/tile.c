@@ -179,6 +179,35 @@ static void look_ahead(Tiling *t, Block *b, const RowGroups *r) {
     t->near = 2 * 64 * lines <= t->target->l1;
 }
 
+// Whether threads share out the rows instead of the panels: each then keeps to what it has made itself and has in its own
+// cache, and all read all of b. It pays where b is the smaller part.
+static bool shares_rows(const Tiling *t, const RowGroups *r) {
+    enum { ENOUGH = 16 };
+    int64_t n;
+    double rows = t->row ? (double)tile_guess(t->row) : 1, sum = steps(t, 0), lanes = (double)tile_guess(t->lane);
+    if (!tile_parallel(t) || t->root->rows || t->nbatch || t->nnear || !t->packed || t->packed->kind != B_WEIGHT) return false;
+    for (int i = 0; i < t->nouter; i++) rows *= (double)tile_guess(t->outer[i]);
+    if (rows * (sum + lanes) < 2 * sum * lanes) return false;
+    for (int i = 0; i < r->n && t->nouter == 0; i++)
+        if (e_is(r->g[i].count, 1)) return false;
+    return e_is_const(t->nouter ? t->outer[0]->extent : tiles_of_rows(r), &n) && n >= ENOUGH;
+}
+
+// The loop over threads; each takes its part of the outermost loop over rows.
+static Block *share_rows(Tiling *t, Block *b) {
+    Stmt *s;
+    t->run = e_index(arena_printf("run%d", t->l->next_local++), thread_count());
+    b = for_loop(b, t->run, e_int(0), thread_count(), 1, &s);
+    s->parallel = true;
+    return b;
+}
+
+// Of so many iterations those of this thread.
+static void take_part(const Tiling *t, Ex count, Ex *lo, Ex *hi) {
+    *lo = e_div(e_mul(t->run, count), thread_count());
+    *hi = e_div(e_mul(e_add(t->run, e_int(1)), count), thread_count());
+}
+
 typedef enum { PANELS_OUTSIDE, PANELS_INSIDE, PANELS_IN_BLOCKS } Panels;
 
 static void rows_and_panels(Tiling *t, Loops *ls, Block *b, const RowGroups *r, Panels where) {
@@ -192,6 +221,7 @@ static void rows_and_panels(Tiling *t, Loops *ls, Block *b, const RowGroups *r, 
             double bytes = (t->row ? bytes_of(t, t->row) : 0) * g->rows * block_share(t);
             in = blocked(t, ls, b, tile, g->count, block_of(bytes, t));
         } else in = loop_over(t, ls, b, tile, g->count);
+        if (t->run && t->nouter == 0) take_part(t, g->count, &ls->loop[ls->n - 1]->lo, &ls->loop[ls->n - 1]->hi);
         for (int k = t->nouter - t->nnear; k < t->nouter; k++) in = loop_over(t, ls, in, t->outer[k], t->outer[k]->extent);
         if (where == PANELS_INSIDE) in = loop_over(t, ls, in, t->panel, t->panels);
         if (t->ahead) tile_prefetch(t, e_add(e_mul(number, tiles), e_add(before, tile)));
@@ -207,7 +237,7 @@ static bool enough(const Stmt *s, int64_t least) {
 
 // The outermost loop with iterations for many threads, else for two.
 static Stmt *mark_parallel(const Tiling *t, const Loops *ls) {
-    if (!tile_parallel(t) || t->root->rows) return NULL;
+    if (!tile_parallel(t) || t->root->rows || t->run) return NULL;
     bool batch = ls->n > 1 && tile_is_batch(&t->c, ls->loop[0]->var);
     if (batch && enough(ls->loop[1], 4) && !threads_can_merge(ls->loop[0])) { // it may be one
         ls->loop[1]->parallel = true;
@@ -241,16 +271,6 @@ static bool keep_partial(Tiling *t) {
 
 static bool is_constant(const Buf *b) { return b->kind == B_WEIGHT && b->data; }
 
-// Of the two extents of a matrix product, the smaller one: elements of the result that share one of an operand.
-static int64_t least_rows(const Tiling *t) {
-    int64_t n[2] = {1, 1};
-    const Contraction *c = &t->c;
-    for (int i = 0; i < c->nvar - c->nred; i++)
-        for (int f = 0; f < 2; f++)
-            if (!e_uses(buf_offset(c->factor[f].buf, c->factor[f].idx), c->var[i])) n[f] *= tile_guess(c->var[i]);
-    return n[0] < n[1] ? n[0] : n[1];
-}
-
 // Long sums go block by block, so that a block of b serves many rows from the first-level cache, and all of b
 // comes from memory once. Without rows b is read once, a few of its rows side by side, unless it is packed when
 // compiling. What decides is no matter of the target, which may take the one operand for b or the other: the
@@ -258,7 +278,7 @@ static int64_t least_rows(const Tiling *t) {
 static void block_sum(Tiling *t) {
     const int64_t SIDE = 8, SPREAD = 256, ROWS = 24;
     const double LONG = 384, STEPS = 256;
-    int64_t s = 0, rows = least_rows(t), n = t->nk ? tile_extent(t->k[0]) : 0;
+    int64_t s = 0, rows = tile_least_rows(t), n = t->nk ? tile_extent(t->k[0]) : 0;
     if (t->inner || t->root->rows || t->nk == 0 || t->a_lanes || t->k[0] == t->pattern_by) return;
     bool constant = is_constant(t->buf[0]) || is_constant(t->buf[1]);
     double inner = steps(t, 1), all = steps(t, 0);
@@ -370,10 +390,11 @@ static void emit_tree(Tiling *t, Block *b) {
     if (joined) b = if_one_row(t, b, joined);
     if (pack_rows(t)) tile_pack_rows(t, b, rows.g, rows.n);
     block_sum(t);
-    if (t->kblock) b = for_loop(b, t->kblock, e_int(0), t->kblocks, 1, NULL);
     Panels where = panel_bytes(t) <= t->target->l1 || t->a_lanes || !t->row ? PANELS_INSIDE : PANELS_OUTSIDE;
     double first = t->nouter ? bytes_of(t, t->outer[0]) : t->row ? bytes_of(t, t->row) : 0, share = block_share(t);
     bool fits = first * share * (double)(t->nouter ? tile_guess(t->outer[0]) : t->row ? tile_guess(t->row) : 1) <= t->target->l2 / 2 || (t->nouter && tile_fixed(t, t->outer[0]));
+    if (where == PANELS_OUTSIDE && fits && shares_rows(t, &rows)) b = share_rows(t, b);
+    if (t->kblock) b = for_loop(b, t->kblock, e_int(0), t->kblocks, 1, NULL);
     if (where == PANELS_OUTSIDE && fits) {
         look_ahead(t, b, &rows);
         b = loop_over(t, ls, b, t->panel, t->panels);
@@ -384,6 +405,11 @@ static void emit_tree(Tiling *t, Block *b) {
         at = 1;
     }
     if (t->ahead || at > t->nouter - t->nnear) t->nnear = 0;
+    if (t->run && t->nouter) {
+        t->fixed[t->nfixed] = t->outer[0];
+        take_part(t, t->outer[0]->extent, &t->from[t->nfixed], &t->to[t->nfixed]);
+        t->nfixed++;
+    }
     for (int i = at; i < t->nouter - t->nnear; i++) b = loop_over(t, ls, b, t->outer[i], t->outer[i]->extent);
     rows_and_panels(t, ls, b, &rows, where);
     Stmt *par = mark_parallel(t, ls);

@@ -78,6 +78,7 @@ typedef struct {
     Ex ahead; int64_t ahead_steps; // cache lines of the next panel that each tile prefetches in so many steps of its sum; NULL: none
     Ex next;                       // where those of this tile begin
     bool near;                     // into the first level, where both panels fit
+    Ex run;                        // the loop over threads that share out the rows; NULL: none
     // guards by how they are met
     Range cut[16]; Ex cut_by[16]; int ncut;   // bounds of the loop over cut_by
     Range around[16]; int naround;            // a condition around the sum
@@ -93,6 +94,7 @@ int64_t tile_guess(Ex var);         // the extent; of a symbolic one a guess, fo
 void tile_sort(Ex off, Ex *var, int n); // the longest stride in off first
 void tile_fuse(Tiling *t, Ex *var, int *n, bool sum); // neighbours that are one run in every address become one
 bool tile_guarded(const Contraction *c, Ex var); // whether a guard of c depends on var
+int64_t tile_least_rows(const Tiling *t); // how many products an element of the operand that is reused least is for
 bool tile_parallel(const Tiling *t);// enough work for threads
 
 // loop/tile_path.c: the element of root->expr that element c->out of the reduce lands in; false: not one to one

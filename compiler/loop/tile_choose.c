@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { GUESS = 64, PARALLEL_WORK = 1 << 17 }; // a symbolic extent, for costs; multiply-adds worth threads
+enum { GUESS = 64 }; // a symbolic extent, for costs
 static const double FULL = 1.05;   // a tile that takes every register: gcc spills some
 static const double GATHER = 1.5;  // cycles of packing an element where lanes are not neighbours
 static const double NARROW = 1.12; // vectors of half of the registers' width: twice the instructions
@@ -33,7 +33,22 @@ static double work(const Contraction *c) {
     return w;
 }
 
-bool tile_parallel(const Tiling *t) { return !t->inner && work(&t->c) >= (double)PARALLEL_WORK; }
+// Of the two extents of a matrix product, the smaller one: elements of the result that share one of an operand.
+int64_t tile_least_rows(const Tiling *t) {
+    int64_t n[2] = {1, 1};
+    const Contraction *c = &t->c;
+    for (int i = 0; i < c->nvar - c->nred; i++)
+        for (int f = 0; f < 2; f++)
+            if (!e_uses(buf_offset(c->factor[f].buf, c->factor[f].idx), c->var[i])) n[f] *= tile_guess(c->var[i]);
+    return n[0] < n[1] ? n[0] : n[1];
+}
+
+// Products that take as long as entering a parallel region: more on longer vectors, unless an operand that is read for few
+// of them is what they wait for.
+bool tile_parallel(const Tiling *t) {
+    const int64_t wide = t->target->lanes / 4, rows = tile_least_rows(t), faster = wide < rows ? wide : rows;
+    return !t->inner && work(&t->c) >= (double)THREAD_WORK * (double)(faster > 1 ? faster : 1);
+}
 
 bool tile_fixed(const Tiling *t, Ex var) {
     for (int i = 0; i < t->nfixed; i++)
