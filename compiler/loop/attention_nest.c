@@ -302,6 +302,27 @@ static Sx *inverse(const Nest *n, Sx *l) {
 // What exp(s - m) takes for m: a row of -inf has no number to subtract.
 static Sx *subtrahend(const Nest *n, Block *b, Sx *m) { return sx_let(n->l, b, pick(n, FN_eq, m, number(n, -INFINITY), number(n, 0), m)); }
 
+// exp(s - m) in place of the scores; their sums, lane by lane.
+static Local *exponentials(Nest *n, Block *b, Sx *m) {
+    const bool vectors = n->dt == F32; // its exp is there for vectors
+    Local *part = array(n, b, "part", 0), *sum = part;
+    Ex chunk = fresh(n, "chunk", e_ceil_div(n->nt, e_int(CHUNK))), j = vectors ? e_int(0) : fresh(n, "j", e_int(CHUNK));
+    Ex at = score_at(n, e_add(chunk->kind == X_VAR ? e_scale(chunk, CHUNK) : e_int(0), j));
+    if (vectors) {
+        sum = local_new(n->l, "sum", n->dt, CHUNK, true);
+        append(b, (Stmt){.kind = ST_LET, .local = sum, .value = number(n, 0)});
+    }
+    Block *in = over(over(b, chunk, e_int(0), chunk->extent), j, e_int(0), e_int(CHUNK));
+    Sx *x = fn1(n, FN_exp, fn2(n, FN_sub, sx_load(n->scores, at, vectors ? CHUNK : 0), m));
+    Local *e = local_new(n->l, "t", n->dt, vectors ? CHUNK : 0, vectors);
+    append(in, (Stmt){.kind = ST_LET, .local = e, .value = x});
+    store(in, n->scores, at, sx_local(e, NULL));
+    if (!vectors) append(in, (Stmt){.kind = ST_SET, .local = part, .e = j, .value = fn2(n, FN_add, sx_local(part, j), sx_local(e, NULL))});
+    else append(in, (Stmt){.kind = ST_ACC, .local = sum, .fn = RED_ADD, .value = sx_local(e, NULL)});
+    if (vectors) append(b, (Stmt){.kind = ST_SET, .local = part, .e = e_int(0), .value = sx_local(sum, NULL)});
+    return part;
+}
+
 // m, l and the factor of the sums so far after a block, of all rows side by side.
 static void rescale(Nest *n, Block *b) {
     Block *up = b;
@@ -319,15 +340,7 @@ static void softmax(Nest *n, Block *up, bool have, const Ex *out) {
     Block *b = over(up, n->r, e_int(0), n->nr);
     Sx *m = sx_local(greatest(n, b, have, out), NULL);
     if (n->stream) m = sx_let(n->l, b, greater(n, m, stat(n, M)));
-    Sx *use = subtrahend(n, b, m);
-    Local *part = array(n, b, "part", 0);
-    Ex j = fresh(n, "j", e_int(CHUNK)), chunk = fresh(n, "chunk", e_ceil_div(n->nt, e_int(CHUNK)));
-    Ex at = score_at(n, e_add(chunk->kind == X_VAR ? e_scale(chunk, CHUNK) : e_int(0), j));
-    Block *in = over(over(b, chunk, e_int(0), chunk->extent), j, e_int(0), e_int(CHUNK));
-    Sx *e = sx_let(n->l, in, fn1(n, FN_exp, fn2(n, FN_sub, sx_load(n->scores, at, 0), use)));
-    store(in, n->scores, at, e);
-    append(in, (Stmt){.kind = ST_SET, .local = part, .e = j, .value = fn2(n, FN_add, sx_local(part, j), e)});
-    Sx *l = sx_local(across(n, b, part, true), NULL);
+    Sx *l = sx_local(across(n, b, exponentials(n, b, subtrahend(n, b, m)), true), NULL);
     if (!n->stream) {
         store(b, n->stat, stat_at(ALPHA, n->r), inverse(n, l));
         return;
