@@ -178,6 +178,9 @@ static void add_dim(Options *o, const char *arg) {
     const char *value;
     d.name = split(arg, "--dim", &d.upper, &value);
     d.n = number(value, arg);
+    d.upper &= d.n > 0;
+    for (int i = 0; i < o->ndim; i++)
+        if (!strcmp(o->dim[i].name, d.name)) usage("given twice: --dim", d.name);
     DimFix *v = NEWN(DimFix, o->ndim + 1);
     if (o->ndim) memcpy(v, o->dim, sizeof *v * (size_t)o->ndim);
     v[o->ndim++] = d;

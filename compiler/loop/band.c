@@ -70,7 +70,10 @@ static bool add_access(Link *k, const Ex *idx, int rows, Ex y, Ex image) {
 }
 
 // What an extent is taken for: of images whose sides are not known, some 256.
-static int64_t guess(Ex extent) { return extent_guess(extent, GUESS); }
+static int64_t guess(Ex extent) {
+    int64_t n = extent_guess(extent, GUESS);
+    return n > 0 ? n : 1;
+}
 
 static double bytes_of(const Val *v) {
     int64_t images;

@@ -233,7 +233,8 @@ static void place_scratch(Program *p, int at) {
         const Buf *o = p->bufs[i];
         if (o->kind == B_WORK && o->scratch && o->offset && o->last >= 0 && overlap(o, b)) b->offset = e_max(b->offset, e_add(o->offset, bytes(o)));
     }
-    p->scratch_size = e_max(p->scratch_size, e_add(b->offset, bytes(b)));
+    Ex size = bytes(b);
+    p->scratch_size = e_max(p->scratch_size, e_add(b->offset, e_is(size, 0) ? e_int(ALIGN) : size)); // it is named, even if nothing is in it
 }
 
 void plan(Program *p, const Options *opt) {

@@ -458,6 +458,8 @@ static bool prepare(Tiling *t) {
     t->lanes = t->target->lanes * 4 / (int)dt_size(t->dt);
     if (t->lanes < 2) return false;
     if (c->empty) return true;
+    for (int i = 0; i < c->nvar; i++)
+        if (tile_extent(c->var[i]) == 0) return false; // no elements, or no products
     for (int i = 0; i < 2; i++) {
         if (c->factor[i].buf->dt != t->dt) return false;
         t->buf[i] = c->factor[i].buf;

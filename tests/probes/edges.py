@@ -4,9 +4,12 @@
     edges.py --cnncc build/cnncc --build build/probes
 """
 
+import copy
+
 import numpy as np
 from onnx import TensorProto as T
 from onnx import helper as h
+from onnx import numpy_helper as nh
 from probes import Compiled, model, rng, run_all, vi
 
 
@@ -43,5 +46,32 @@ def long_rows(opt):
             check(c, {"x": x})
 
 
+def nothing(opt):
+    """Extents fixed at 0, and bounded by it: nothing comes out, of chains of convolutions, contractions, attention, sums."""
+    def floats(*shape):
+        return nh.from_array(rng.standard_normal(shape).astype(np.float32), f"w{len(init)}")
+
+    init = []
+    for shape in ((24, 3, 3, 3), (24, 1, 3, 3), (40, 24, 1, 1), (40, 16, 2, 2), (64, 64)):
+        init.append(floats(*shape))
+    image = model([h.make_node("Conv", ["x", "w0"], ["a"], pads=[1, 1, 1, 1]), h.make_node("Sigmoid", ["a"], ["b"]),
+                   h.make_node("Conv", ["b", "w1"], ["c"], pads=[1, 1, 1, 1], group=24), h.make_node("Conv", ["c", "w2"], ["d"]),
+                   h.make_node("ConvTranspose", ["d", "w3"], ["y"], strides=[2, 2])],
+                  [vi("x", T.FLOAT, ["n", 3, "h", "w"])], [vi("y", T.FLOAT, None)], init[:4])
+    row = model([h.make_node("MatMul", ["x", "w4"], ["q"]), h.make_node("Transpose", ["x"], ["k"], perm=[0, 2, 1]),
+                 h.make_node("MatMul", ["q", "k"], ["s"]), h.make_node("Softmax", ["s"], ["p"], axis=-1), h.make_node("MatMul", ["p", "x"], ["y"])],
+                [vi("x", T.FLOAT, ["n", "t", 64])], [vi("y", T.FLOAT, None)], init[4:])
+    for m, name, shape in ((image, "image", {"n": 2, "h": 200, "w": 160}), (row, "row", {"n": 3, "t": 20})):
+        for d in shape:
+            for how in ("=", "<="):
+                at = copy.copy(opt)
+                at.flags = ["--dim", f"{d}{how}0"]
+                c = Compiled(at, m, f"nothing_{name}_{d}{len(how)}")
+                sizes = [0 if k == d else n for k, n in shape.items()]
+                x = np.zeros([sizes[0], 3, *sizes[1:]] if name == "image" else [*sizes, 64], np.float32)
+                status, got, whole = c.call({"x": x}, [64])
+                assert status == 0 and whole and got[0].size == 0, f"{name} without {d}: status {status}"
+
+
 if __name__ == "__main__":
-    run_all([(f.__name__, f) for f in (largest_of_the_least, long_rows)], __doc__)
+    run_all([(f.__name__, f) for f in (largest_of_the_least, long_rows, nothing)], __doc__)
