@@ -58,7 +58,7 @@ static bool check_symbols(const TrainPrograms *t) {
         Ex *sym;
         int n = t->p[i] ? program_symbols(t->p[i], &sym) : 0;
         for (int k = 0; k < n; k++)
-            if (strcmp(sym[k]->name, "batch") != 0) return error("--train needs the size of %s: --dim %s=N, or --batch N", sym[k]->name, sym[k]->name), false;
+            if (strcmp(sym[k]->name, "batch") != 0 || sym[k]->hi >> 31) return error("--train needs the size of %s: --dim %s=N, or --batch N", sym[k]->name, sym[k]->name), false;
     }
     return true;
 }
@@ -179,11 +179,16 @@ static void put_input(const Train *c, Text *t, const Val *v, int i) {
     else put(t, "        {(void *)(uintptr_t)b->%s, 0, shape%d, %s},\n", input_field(v), i, type);
 }
 
+static int64_t most_elements(const Val *v) {
+    int64_t n;
+    Ex most = e_bound(val_numel(v)) ? e_bound(val_numel(v)) : val_numel(v);
+    return e_is_const(most, &n) ? n : most->hi;
+}
+
 // Where an output goes: a field, a place in the gradients, or room behind the program's work area.
 static void put_output(const Train *c, Text *t, const Graph *g, int i, int64_t *room) {
     const char *name = g->out_name[i];
     const Val *v = g->out[i];
-    int64_t n = 0;
     const Param *q = starts(name, "grad:") ? param_find(c->p, name + 5) : starts(name, "new:") ? param_find(c->p, name + 4) : NULL;
     if (!strcmp(name, "loss") || !strcmp(name, "correct")) put(t, "        {&r->%s, 8", name);
     else if (starts(name, "update:")) put(t, "        {rest + %lld, 8", (long long)(*room += 64) - 64);
@@ -193,10 +198,8 @@ static void put_output(const Train *c, Text *t, const Graph *g, int i, int64_t *
         *room += (q->n * (int64_t)dt_size(v->dt) + 63) / 64 * 64;
     } else {
         const char *f = output_field(name);
-        Ex most = e_bound(val_numel(v)) ? e_bound(val_numel(v)) : val_numel(v);
-        if (!e_is_const(most, &n)) n = most->hi;
         put(t, "        {r->%s ? (void *)r->%s : (void *)(rest + %lld), SIZE_MAX", f, f, (long long)*room);
-        *room += (n * (int64_t)dt_size(v->dt) + 63) / 64 * 64;
+        *room += (most_elements(v) * (int64_t)dt_size(v->dt) + 63) / 64 * 64;
     }
     put(t, ", shape, %d, %d},\n", (int)v->dt, v->rank);
 }
@@ -396,6 +399,17 @@ static void put_programs(const Train *c, Text *t) {
     e->prefix = c->m;
 }
 
+// Outputs have room of their own where the caller gives none. false after a diagnostic.
+static bool check_outputs(const TrainPrograms *t) {
+    for (int i = 0; i < ENTRIES; i++)
+        for (int k = 0; t->p[i] && k < t->p[i]->g->nout; k++) {
+            const Val *v = t->p[i]->g->out[k];
+            const char *name = t->p[i]->g->out_name[k];
+            if (most_elements(v) >> 48) return error("--train: output '%s' may have any number of elements", name + (starts(name, "output:") ? 7 : 0)), false;
+        }
+    return true;
+}
+
 bool emit_train(const TrainPrograms *t, const Options *opt) {
     Emit *e = NEW(Emit);
     *e = (Emit){.p = t->p[0], .opt = opt, .prefix = c_name(opt->prefix ? opt->prefix : file_stem(opt->output))};
@@ -403,7 +417,7 @@ bool emit_train(const TrainPrograms *t, const Options *opt) {
     e->apart = true;
     bool wide = t->params->dt == F64;
     Train c = {.e = e, .t = t, .p = t->params, .m = e->prefix, .real = wide ? "double" : "float", .opt = optimizer_of(opt)};
-    if (!c.opt || !check_symbols(t)) return false;
+    if (!c.opt || !check_symbols(t) || !check_outputs(t)) return false;
     Text code = {0}, h = {0}, out = {0};
     if (opt->inplace || opt->overlap) put_update_declared(&c, &code);
     put_programs(&c, &code);

@@ -14,7 +14,8 @@ static Ex named_dim(Importer *im, const char *name) {
         im->dim_used[i] = true;
         return f->upper ? e_sym(intern(name), 0, f->n) : e_int(f->n);
     }
-    return e_sym(intern(name), 0, INT64_MAX);
+    const bool batch = im->opt->batch && !strcmp(name, "batch"); // one symbol with that of --batch, and so one bound
+    return e_sym(intern(name), 0, batch ? im->opt->batch : INT64_MAX);
 }
 
 // Whether exporters write this name for any dimension they do not know: ?, -1, None. Such names are not equal.

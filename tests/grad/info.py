@@ -112,6 +112,19 @@ def check_refused(args, folder):
             raise AssertionError(f"status {done.returncode}: {done.stderr}")
 
 
+def check_unbounded(args, folder):
+    """A batch of any size, whatever its name, has no room in a trainer: one diagnostic, status 1."""
+    for name in ("batch", "n"):
+        g = h.make_graph([h.make_node("MatMul", ["x", "w"], ["y"])], "g", [h.make_tensor_value_info("x", T.FLOAT, [name, 4])],
+                         [h.make_tensor_value_info("y", T.FLOAT, [name, 2])], [nh.from_array(np.ones((4, 2), np.float32), "w")])
+        path = folder / "unbounded.onnx"
+        onnx.save(h.make_model(g, opset_imports=[h.make_opsetid("", 17)], ir_version=8), path)
+        for option, status in ((), 1), (("--batch", "8"), 0), (("--dim", f"{name}=8"), 0):
+            done = subprocess.run([args.cnncc, "--train", "--loss", "mse", *option, str(path), "-o", f"{folder}/r.c"], capture_output=True, text=True, check=False)
+            if done.returncode != status or (status and f"needs the size of {name}" not in done.stderr):
+                raise AssertionError(f"{option}: status {done.returncode}: {done.stderr}")
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     p.add_argument("--cnncc", required=True)
@@ -119,7 +132,7 @@ def main():
     args = p.parse_args()
     passed = failed = 0
     with tempfile.TemporaryDirectory() as tmp:
-        for check in (check_steps, check_refused):
+        for check in (check_steps, check_refused, check_unbounded):
             try:
                 check(args, pathlib.Path(tmp))
                 passed += 1
