@@ -185,6 +185,12 @@ static void sx_each_ex(Sx *x, ExVisit *f, void *ctx) {
     for (int i = 0; i < x->n; i++) sx_each_ex(x->a[i], f, ctx);
 }
 
+bool stmt_holds_loop(const Stmt *s) {
+    for (; s; s = s->next)
+        if (s->kind == ST_FOR || stmt_holds_loop(s->body) || stmt_holds_loop(s->els)) return true;
+    return false;
+}
+
 void stmt_each_ex(Stmt *s, ExVisit *f, void *ctx) {
     for (; s; s = s->next) {
         if (s->lo) f(&s->lo, ctx);

@@ -15,12 +15,6 @@ enum { BLOCK_BYTES = 256, LEAST_ALONG = 8, FARTHEST = 4 };
 
 // ---- what a nest holds ------------------------------------------------------------------------
 
-static bool holds_loop(const Stmt *s) {
-    for (; s; s = s->next)
-        if (s->kind == ST_FOR || holds_loop(s->body) || holds_loop(s->els)) return true;
-    return false;
-}
-
 static bool holds_local(const Sx *x) {
     if (x->kind == SX_LOCAL) return true;
     for (int i = 0; i < x->n; i++)
@@ -91,7 +85,7 @@ typedef struct {
 static bool structure(const Strip *p, const Stmt *s) {
     if (s->kind == ST_INDEX) return true;
     if (s->kind == ST_FOR) return !e_uses(s->lo, p->c) && !e_uses(s->hi, p->c);
-    if (s->kind != ST_IF || s->value || (!holds_loop(s->body) && !holds_loop(s->els))) return false;
+    if (s->kind != ST_IF || s->value || (!stmt_holds_loop(s->body) && !stmt_holds_loop(s->els))) return false;
     for (int i = 0; i < s->nguard; i++)
         if (e_uses(s->guard[i].e, p->c) || e_uses(s->guard[i].n, p->c)) return false;
     return true;
@@ -305,7 +299,7 @@ static bool along(Lower *l, Stmt *let, Stmt *loop) {
     Strides s = {.var = in->var};
     strides_of(in->body, &s);
     int64_t n;
-    if (updates != 1 || holds_loop(in->body) || !plain(in->body, NULL) || !e_is(in->lo, 0) || in->step != 1 || in->simd) return false;
+    if (updates != 1 || stmt_holds_loop(in->body) || !plain(in->body, NULL) || !e_is(in->lo, 0) || in->step != 1 || in->simd) return false;
     if (!s.unit || s.farthest > FARTHEST || (e_is_const(in->hi, &n) && n < LEAST_ALONG)) return false;
     int64_t lanes = lanes_along(in->hi, acc->dt);
     Local *part = local_new(l, "part", acc->dt, (int)lanes, false);
@@ -386,7 +380,7 @@ static void each_sum(Lower *l, Stmt *list, bool lanes) {
 void nest_lanes(Lower *l, Stmt *list, Stmt *loop) {
     each_sum(l, list, false);
     while (loop && loop->body && !loop->body->next && loop->body->kind == ST_FOR) loop = loop->body;
-    bool element = loop && loop->step == 1 && e_is(loop->lo, 0) && plain(loop->body, loop->var) && holds_loop(loop->body);
+    bool element = loop && loop->step == 1 && e_is(loop->lo, 0) && plain(loop->body, loop->var) && stmt_holds_loop(loop->body);
     const Local *acc = element ? accumulator(loop->body) : NULL;
     if (acc) {
         Strides s = {.var = loop->var};

@@ -227,6 +227,7 @@ Sx *sx_let(Lower *l, Block *b, Sx *value);      // bound to a fresh local
 Stmt *stmt_copy(const Stmt *s);                 // of the list, with expressions of its own; locals are the same
 void stmt_subst(Stmt *s, int n, const Ex *var, const Ex *by); // in every expression of the tree
 typedef void ExVisit(Ex *e, void *ctx);
+bool stmt_holds_loop(const Stmt *s);              // whether a list has a loop, however deep
 void stmt_each_ex(Stmt *s, ExVisit *f, void *ctx); // every address and index of the tree, loops' bounds too
 
 // loop/fuse.c: which values get buffers. require: a graph of reachable nodes. sets: uses, root, roots.

@@ -30,12 +30,6 @@ static bool much_work(int rank, const Ex *shape, const Val *sum) {
     return e_product(rank, shape)->hi >= PARALLEL_WORK;
 }
 
-static bool has_loop(const Stmt *s) {
-    for (; s; s = s->next)
-        if (s->kind == ST_FOR || has_loop(s->body)) return true;
-    return false;
-}
-
 // A parallel loop that a C compiler may vectorize runs in chunks of a fixed size: which elements fall
 // into vectors and which into the rest is then the same for any number of threads, and so are the bits.
 void nest_chunk(Stmt *s, int64_t size) {
@@ -182,10 +176,10 @@ static void finish(Lower *l, Block *b, Stmt *outer, bool parallel) {
     outer->parallel = parallel;
     nest_collapse(outer);
     Stmt *in = innermost(outer);
-    if (!has_loop(in->body)) nest_split(in);
+    if (!stmt_holds_loop(in->body)) nest_split(in);
     nest_indices(&b->first);
     nest_lanes(l, b->first, outer);
-    nest_chunk(outer, has_loop(outer->body) ? 64 : 1024);
+    nest_chunk(outer, stmt_holds_loop(outer->body) ? 64 : 1024);
 }
 
 void nest(Lower *l, Root *r, Block *b) {

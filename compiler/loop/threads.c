@@ -11,12 +11,6 @@ enum { ENOUGH = 16 }; // iterations
 
 static bool is_plain(const Stmt *s) { return s->kind == ST_FOR && s->step == 1 && e_is(s->lo, 0) && s->hi == s->var->extent; }
 
-static bool holds_loop(const Stmt *s) {
-    for (; s; s = s->next)
-        if (s->kind == ST_FOR || holds_loop(s->body) || holds_loop(s->els)) return true;
-    return false;
-}
-
 static bool has_enough(const Stmt *s) {
     int64_t n;
     return e_is_const(s->hi, &n) && n >= ENOUGH;
@@ -25,7 +19,7 @@ static bool has_enough(const Stmt *s) {
 // The loop that is all of a body, if it is no innermost one, of which compilers make vectors.
 static Stmt *only_loop(const Stmt *outer) {
     Stmt *s = outer->body;
-    return s && !s->next && is_plain(s) && holds_loop(s->body) ? s : NULL;
+    return s && !s->next && is_plain(s) && stmt_holds_loop(s->body) ? s : NULL;
 }
 
 bool threads_can_merge(const Stmt *loop) { return is_plain(loop) && !loop->whole && only_loop(loop); }

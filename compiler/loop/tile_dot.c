@@ -175,10 +175,10 @@ static void run(Dot *d, Block *b) {
     tile_bounds(t, d->along, &lo, &hi);
     n = e_max(e_sub(hi, lo), e_int(0));
     Ex whole = e_mul(e_div(n, e_int(d->sums)), e_int(d->sums)), left = e_sub(n, whole);
-    Ex end = e_add(lo, whole), last = end; // the last steps have nothing to prefetch
+    Ex end = e_add(lo, whole);
     if (prefetches(d, 0) || prefetches(d, 1)) {
         Ex at = e_index(arena_printf("n%d", t->l->next_local++), d->along->extent);
-        last = e_max(lo, e_sub(end, e_int(STEPS * d->sums)));
+        Ex last = e_max(lo, e_sub(end, e_int(STEPS * d->sums))); // the last steps have nothing to prefetch
         Block *in = for_loop(b, at, lo, last, d->sums, NULL);
         prefetch_rows(d, in, at);
         multiply(d, in, at, d->chains);
